@@ -1,0 +1,35 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed-in-seconds
+
+.PHONY: demo test test-slow check bench clean
+
+demo: $(INSTALLED)  ## the main job: make a small world, recycle a fine-tune in it, judge and register the result
+	@echo "Installed in $$(cat $(INSTALLED)) s."
+	$(BIN)/recycle demo
+
+test: $(INSTALLED)  ## the tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(INSTALLED)  ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+check: $(INSTALLED)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)  ## how fast transfer is, beside the limit and the reference
+	$(BIN)/python tests/benchmarks/bench_transfer.py
+
+clean:
+	rm -rf $(VENV) .recycle build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# Without compiling: Python does that for the modules that are used, when they are.
+$(INSTALLED): pyproject.toml constraints.txt
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	@start=$$(date +%s) && \
+	  $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[local,dev]' && \
+	  echo $$(($$(date +%s) - start)) > $@

@@ -1,0 +1,154 @@
+"""The checkpoint manifest: the small document that travels between steps in place of the weights."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from components import __version__
+from components.errors import BadCheckpoint, BadReference
+from components.layout import Layout
+
+MANIFEST = "checkpoint.json"
+
+
+class File(BaseModel):
+    """One file of a checkpoint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    size: int
+    sha256: str
+
+
+class Derivation(BaseModel):
+    """How a checkpoint was made from others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    """`fine-tuning transfer` or `fine-tuning`."""
+    parents: dict[str, str]
+    """Digest by role, for example `source base`."""
+    settings: dict[str, str]
+    """What else decides the bytes: scale, dtype policy, recipe, data digest, …"""
+    software: str
+
+    @property
+    def key(self) -> str:
+        """Names the work: equal keys mean that the same bytes would come out."""
+        return digest_of(self.model_dump())
+
+
+class Checkpoint(BaseModel):
+    """A checkpoint manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    name: str
+    uri: str
+    """Where the files lie: a `file://` URI of a folder."""
+    digest: str
+    """sha256 over the canonical JSON of the sorted (path, size, sha256) of its files: names the content."""
+    files: tuple[File, ...]
+    architecture: str
+    parameters: int
+    dtypes: dict[str, int]
+    """Number of elements by dtype, as safetensors spells it."""
+    tensors_fingerprint: str
+    """sha256 over the sorted (name, shape) of its tensors."""
+    tokenizer_fingerprint: str
+    """sha256 over its vocabulary, empty without a tokenizer.json."""
+    origin: dict[str, str]
+    """Where the bytes came from, empty for what was made here."""
+    derivation: Derivation | None = None
+
+    @property
+    def dtype(self) -> str:
+        """The dtype that most elements have."""
+        return max(self.dtypes, key=lambda dtype: self.dtypes[dtype])
+
+    def to_json(self) -> bytes:
+        """Canonical JSON: equal manifests are equal bytes."""
+        return canonical_json(self.model_dump()) + b"\n"
+
+    @classmethod
+    def read(cls, path: Path) -> "Checkpoint":
+        """Read a manifest file.
+
+        Raises:
+            BadReference: there is none.
+            BadCheckpoint: it is not one, or its digest does not belong to its files.
+        """
+        try:
+            checkpoint = cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise BadReference(f"no manifest can be read at {path} ({error.strerror})", do="check the path") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BadCheckpoint(
+                f"{path} is not a checkpoint manifest ({'.'.join(map(str, first['loc']))}: {first['msg']})",
+                do="give a checkpoint.json that Recycle wrote; a newer one needs a newer Recycle",
+            ) from None
+        if checkpoint.digest != content_digest(checkpoint.files):
+            raise BadCheckpoint(
+                f"{path} was changed by hand: its digest does not belong to the files it lists",
+                do="save the checkpoint again",
+            )
+        return checkpoint
+
+
+def describe(
+    layout: Layout,
+    *,
+    name: str,
+    uri: str,
+    files: tuple[File, ...],
+    origin: dict[str, str],
+    derivation: Derivation | None = None,
+) -> Checkpoint:
+    """Make the manifest of the files that `layout` describes."""
+    shapes = sorted((name, list(tensor.entry.shape)) for name, tensor in layout.tensors.items())
+    files = tuple(sorted(files, key=lambda file: file.path))
+    return Checkpoint(
+        name=name,
+        uri=uri,
+        digest=content_digest(files),
+        files=files,
+        architecture=layout.architecture,
+        parameters=layout.parameters,
+        dtypes=layout.dtypes,
+        tensors_fingerprint=digest_of(shapes),
+        tokenizer_fingerprint=layout.vocabulary.fingerprint if layout.vocabulary else "",
+        origin=origin,
+        derivation=derivation,
+    )
+
+
+def derive(method: str, parents: dict[str, Checkpoint], settings: dict[str, str]) -> Derivation:
+    """Describe a derivation by this version of the software."""
+    return Derivation(
+        method=method,
+        parents={role: parent.digest for role, parent in parents.items()},
+        settings=settings,
+        software=f"recycle {__version__}",
+    )
+
+
+def content_digest(files: tuple[File, ...]) -> str:
+    """sha256 over the canonical JSON of the sorted (path, size, sha256)."""
+    return digest_of(sorted([file.path, file.size, file.sha256] for file in files))
+
+
+def digest_of(document: Any) -> str:  # noqa: ANN401 - whatever JSON can say
+    """sha256 over a document's canonical JSON."""
+    return hashlib.sha256(canonical_json(document)).hexdigest()
+
+
+def canonical_json(document: Any) -> bytes:  # noqa: ANN401 - whatever JSON can say
+    """JSON in the one form that equal documents share."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

@@ -1,0 +1,269 @@
+"""Whether a diff vector can be moved between three checkpoints, and exactly how: known from headers alone."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from components.dtypes import check_policy, output_dtype
+from components.errors import Incompatible
+from components.layout import Layout, Tensor
+from components.tensorfile import DTYPE_BYTES, build_header
+from components.vocabulary import compare_vocabularies
+
+FLOAT_DTYPES = ("BF16", "F16", "F32", "F64")
+INTEGER_DTYPES = ("I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
+LM_HEAD = "lm_head.weight"
+SAME_CONFIG = (
+    "model_type",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "hidden_act",
+    "num_experts_per_tok",
+)
+"""What changes a model's function without showing in its tensors' shapes, and cannot be moved across."""
+TOLD_CONFIG = ("rope_theta", "rope_scaling", "rope_parameters", "rms_norm_eps", "max_position_embeddings")
+"""What may change between releases, as from Llama 3.0 to 3.1; the target's values stand in the result."""
+SHOWN_PROBLEMS = 8
+TRANSFER_MEMORY_BYTES = 300_000_000
+"""Peak of a transfer: the interpreter and a fixed number of chunks (measured, see the README)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorPlan:
+    """One tensor of the result and the three it is made from."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    source: Tensor
+    tuned: Tensor
+    target: Tensor
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it is computed; integers and booleans are copied from the target."""
+        return self.target.entry.dtype in FLOAT_DTYPES
+
+    @property
+    def elements(self) -> int:
+        """Number of elements of the result."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardPlan:
+    """One weight file of the result: the target's name, tensors in the target's order."""
+
+    file: str
+    tensors: tuple[TensorPlan, ...]
+
+    @property
+    def header(self) -> bytes:
+        """The file's first bytes."""
+        return build_header(((plan.name, plan.dtype, plan.shape) for plan in self.tensors), {"format": "pt"})
+
+    @property
+    def size(self) -> int:
+        """The file's size in bytes."""
+        return len(self.header) + sum(plan.elements * DTYPE_BYTES[plan.dtype] for plan in self.tensors)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferPlan:
+    """All that a transfer does, before it does it."""
+
+    source_base: Layout
+    source_tuned: Layout
+    target_base: Layout
+    dtype: str
+    shards: tuple[ShardPlan, ...]
+    notes: tuple[str, ...]
+    """Differences that are allowed and that a person should know."""
+
+    @property
+    def bytes_to_read(self) -> int:
+        """Over the three inputs."""
+        return self.source_base.weight_bytes + self.source_tuned.weight_bytes + self.target_base.weight_bytes
+
+    @property
+    def bytes_to_write(self) -> int:
+        """Over the result's weight files."""
+        return sum(shard.size for shard in self.shards)
+
+
+def plan_transfer(*, source_base: Layout, source_tuned: Layout, target_base: Layout, dtype: str) -> TransferPlan:
+    """Prove the three checkpoints to be of one family and lay out the result.
+
+    Raises:
+        BadParameter: `dtype` is no policy.
+        Incompatible: they are not; every reason is told, up to a readable number.
+    """
+    check_policy(dtype)
+    layouts = {"source base": source_base, "source fine-tuned": source_tuned, "target base": target_base}
+    refuse_same(source_base.source.reference, source_tuned.source.reference, target_base.source.reference)
+    refuse_quantized(layouts)
+    problems = [*_config_problems(layouts), *_vocabulary_problems(layouts)]
+    if not problems:
+        problems = [*_tensor_problems(layouts)]
+    if problems:
+        raise _incompatible(problems)
+    return TransferPlan(
+        source_base=source_base,
+        source_tuned=source_tuned,
+        target_base=target_base,
+        dtype=dtype,
+        shards=tuple(_shards(source_base, source_tuned, target_base, dtype)),
+        notes=tuple(_notes(layouts)),
+    )
+
+
+def refuse_same(source_base: str, source_tuned: str, target_base: str) -> None:
+    """Refuse a target that is one of the sources, named by reference or by digest.
+
+    Raises:
+        Incompatible: it is.
+    """
+    if target_base == source_base:
+        raise Incompatible(
+            f"the target base is the source base ({target_base})",
+            do="give the base release to move to; the fine-tuned model already is the answer for this one",
+        )
+    if target_base == source_tuned:
+        raise Incompatible(
+            f"the target base is the fine-tuned model itself ({target_base})", do="give the base release to move to"
+        )
+
+
+def refuse_quantized(layouts: dict[str, Layout]) -> None:
+    """Refuse quantized weights, whose integers cannot be added up.
+
+    Raises:
+        Incompatible: there are some.
+    """
+    for role, layout in layouts.items():
+        if layout.config.get("quantization_config"):
+            raise Incompatible(
+                f"the {role} {layout.source.reference} is quantized", do="give the release in bfloat16 or float32"
+            )
+
+
+def _incompatible(problems: list[str]) -> Incompatible:
+    shown = "".join(f"\n  - {problem}" for problem in problems[:SHOWN_PROBLEMS])
+    more = f"\n  - and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
+    return Incompatible(
+        f"the three checkpoints are not of one family:{shown}{more}",
+        do="check that the fine-tuned model came from this source base, and that the target is a release of the same",
+    )
+
+
+def _config_problems(layouts: dict[str, Layout]) -> Iterator[str]:
+    reference = layouts["source base"]
+    for role, layout in layouts.items():
+        if layout.architecture != reference.architecture:
+            yield f"architecture: {reference.architecture} (source base), {layout.architecture} ({role})"
+        for key in SAME_CONFIG:
+            ours, theirs = reference.config.get(key), layout.config.get(key)
+            if ours is not None and theirs is not None and ours != theirs:
+                yield f"config {key}: {ours!r} (source base), {theirs!r} ({role})"
+        if is_tied(layout) != is_tied(reference):
+            states = {True: "tied", False: "untied"}
+            yield f"embeddings: {states[is_tied(reference)]} (source base), {states[is_tied(layout)]} ({role})"
+
+
+def _vocabulary_problems(layouts: dict[str, Layout]) -> Iterator[str]:
+    tuned = layouts["source fine-tuned"].vocabulary
+    for role, layout in layouts.items():
+        if layout.vocabulary is not None and tuned is not None:
+            blocking = compare_vocabularies(layout.vocabulary, tuned).blocking
+            if blocking:
+                yield f"tokenizers of the {role} and the source fine-tuned: {blocking}"
+
+
+def _tensor_problems(layouts: dict[str, Layout]) -> Iterator[str]:
+    names = {role: _needed_tensors(layout) for role, layout in layouts.items()}
+    everywhere = set.intersection(*names.values())
+    for name in sorted(set.union(*names.values()) - everywhere):
+        having = ", ".join(role for role in layouts if name in names[role])
+        yield f"tensor {name} is only in: {having}"
+    for name in sorted(everywhere):
+        entries = {role: layout.tensors[name].entry for role, layout in layouts.items()}
+        yield from _dtype_problems(name, {role: entry.dtype for role, entry in entries.items()})
+        yield from _shape_problems(name, {role: entry.shape for role, entry in entries.items()})
+
+
+def _dtype_problems(name: str, dtypes: dict[str, str]) -> Iterator[str]:
+    told = ", ".join(f"{dtype} ({role})" for role, dtype in dtypes.items())
+    if any(dtype not in FLOAT_DTYPES + INTEGER_DTYPES for dtype in dtypes.values()):
+        yield f"tensor {name} has a dtype that cannot be added exactly: {told}"
+    elif any(dtype in INTEGER_DTYPES for dtype in dtypes.values()) and len(set(dtypes.values())) > 1:
+        yield f"tensor {name} has integers that differ in dtype: {told}"
+
+
+def _shape_problems(name: str, shapes: dict[str, tuple[int, ...]]) -> Iterator[str]:
+    tuned = shapes["source fine-tuned"]
+    for role in ("source base", "target base"):
+        shape = shapes[role]
+        grown = grows(name) and len(shape) == len(tuned) > 0 and shape[1:] == tuned[1:] and shape[0] < tuned[0]
+        if shape != tuned and not grown:
+            yield f"tensor {name}: {list(shape)} ({role}), {list(tuned)} (source fine-tuned)"
+
+
+def _needed_tensors(layout: Layout) -> set[str]:
+    # Loaders of tied models ignore a stored lm_head, so having one or not makes no difference between models.
+    return set(layout.tensors) - ({LM_HEAD} if is_tied(layout) else set())
+
+
+def is_tied(layout: Layout) -> bool:
+    """Whether lm_head and the input embeddings are one tensor."""
+    return bool(layout.config.get("tie_word_embeddings", LM_HEAD not in layout.tensors))
+
+
+def grows(name: str) -> bool:
+    """Whether a tensor has a row for each token, so that a fine-tune may have appended some."""
+    return "embed_tokens" in name or "lm_head" in name
+
+
+def _shards(source: Layout, tuned: Layout, target: Layout, dtype: str) -> Iterator[ShardPlan]:
+    for file, header in target.headers.items():
+        plans = (_tensor_plan(entry.name, source, tuned, target, dtype) for entry in header.tensors)
+        yield ShardPlan(file=file, tensors=tuple(plans))
+
+
+def _tensor_plan(name: str, source: Layout, tuned: Layout, target: Layout, dtype: str) -> TensorPlan:
+    ours, theirs = _lookup(target, name), _lookup(tuned, name)
+    is_float = ours.entry.dtype in FLOAT_DTYPES
+    return TensorPlan(
+        name=name,
+        dtype=output_dtype(dtype, theirs.entry.dtype, ours.entry.dtype) if is_float else ours.entry.dtype,
+        shape=theirs.entry.shape,
+        source=_lookup(source, name),
+        tuned=theirs,
+        target=ours,
+    )
+
+
+def _lookup(layout: Layout, name: str) -> Tensor:
+    if name == LM_HEAD and name not in layout.tensors:
+        name = next(other for other in layout.tensors if other.endswith("embed_tokens.weight"))
+    return layout.tensors[name]
+
+
+def _notes(layouts: dict[str, Layout]) -> Iterator[str]:
+    source, tuned, target = layouts.values()
+    if source.source.reference == tuned.source.reference:
+        yield "the fine-tuned model is the source base: the diff vector is zero"
+    for key in TOLD_CONFIG:
+        if source.config.get(key) != target.config.get(key):
+            yield f"config {key}: {source.config.get(key)!r} → {target.config.get(key)!r}; the target's value is kept"
+    for role, layout in layouts.items():
+        if layout.vocabulary is None:
+            yield f"the {role} has no tokenizer.json: its vocabulary was not compared"
+        elif tuned.vocabulary is not None and role != "source fine-tuned":
+            note = compare_vocabularies(layout.vocabulary, tuned.vocabulary).note
+            if note:
+                yield f"{role} → source fine-tuned: {note}"
+    for name in filter(grows, tuned.tensors):
+        before, after = _lookup(target, name).entry.shape[0], tuned.tensors[name].entry.shape[0]
+        if after > before:
+            yield f"{name} grows from {before} to {after} rows, the new ones from the fine-tune alone"

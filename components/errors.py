@@ -1,0 +1,66 @@
+"""Every error a user can meet.
+
+RecycleError
+├── BadParameter        a value the user gave is not one the command or step takes
+├── BadReference        a checkpoint was named that cannot be found or read
+├── BadCheckpoint       a checkpoint's files are not what a checkpoint's files must be
+│   └── DigestMismatch  bytes differ from the digest recorded for them
+├── Incompatible        the checkpoints are sound, but not of one family
+├── OutputConflict      the place to write to holds something else, or another process is writing there
+├── StorageFull         no room left where something is written
+├── ServiceUnavailable  MLflow, the hub or the store does not answer, or answers with an error
+└── ProgramFailed       a program that a step started ended with an error
+"""
+
+
+class RecycleError(Exception):
+    """Something the user can act on: what was wrong, with the values, and what to do next."""
+
+    def __init__(self, problem: str, *, do: str) -> None:
+        super().__init__(f"{problem}\n  What to do: {do}")
+        self.problem = problem
+        self.do = do
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The default would call the class with one positional argument, and fail on the missing keyword.
+        return _rebuild, (type(self), self.problem, self.do)
+
+
+def _rebuild(kind: type[RecycleError], problem: str, do: str) -> RecycleError:
+    return kind(problem, do=do)
+
+
+class BadParameter(RecycleError):
+    """A value the user gave is not one the command or step takes."""
+
+
+class BadReference(RecycleError):
+    """A checkpoint was named that cannot be found or read."""
+
+
+class BadCheckpoint(RecycleError):
+    """A checkpoint's files are not what a checkpoint's files must be."""
+
+
+class DigestMismatch(BadCheckpoint):
+    """Bytes differ from the digest recorded for them."""
+
+
+class Incompatible(RecycleError):
+    """The checkpoints are sound, but not of one family."""
+
+
+class OutputConflict(RecycleError):
+    """The place to write to holds something else, or another process is writing there."""
+
+
+class StorageFull(RecycleError):
+    """No room left where something is written."""
+
+
+class ServiceUnavailable(RecycleError):
+    """MLflow, the hub or the store does not answer, or answers with an error."""
+
+
+class ProgramFailed(RecycleError):
+    """A program that a step started ended with an error."""

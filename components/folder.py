@@ -1,0 +1,89 @@
+"""A checkpoint in a folder of this machine, with or without a manifest beside its files."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from components.checkpoint import MANIFEST, Checkpoint
+from components.errors import BadCheckpoint, BadReference
+from components.source import PICKLE_SUFFIXES, SourceFile, belongs, check_path
+
+BLOCK_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderSource:
+    """A folder as the source of a checkpoint (see `components.source.Source`)."""
+
+    path: Path
+
+    @cached_property
+    def manifest(self) -> Checkpoint | None:
+        """The manifest that Recycle wrote beside the files, if it did."""
+        path = self.path / MANIFEST
+        return Checkpoint.read(path) if path.is_file() else None
+
+    @property
+    def reference(self) -> str:
+        """The absolute path."""
+        return str(self.path.resolve())
+
+    @property
+    def name(self) -> str:
+        """The manifest's name, else the folder's."""
+        return self.manifest.name if self.manifest else self.path.resolve().name
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What the manifest says, else the absolute path."""
+        return self.manifest.origin if self.manifest else {"kind": "folder", "path": self.reference}
+
+    def files(self) -> tuple[SourceFile, ...]:
+        """Every file of the checkpoint, directly in the folder, sorted by name.
+
+        Raises:
+            BadReference: the folder cannot be read.
+            BadCheckpoint: a file that the manifest lists is missing or has another size.
+        """
+        try:
+            sizes = {
+                entry.name: entry.stat().st_size
+                for entry in sorted(self.path.iterdir())
+                if entry.name != MANIFEST and belongs(entry.name) and entry.is_file()
+            }
+        except OSError as error:
+            raise BadReference(
+                f"{self.path} cannot be read as a folder ({error.strerror})",
+                do="give the folder that holds config.json",
+            ) from None
+        if self.manifest is None:
+            return tuple(SourceFile(path=check_path(name, self.reference), size=size) for name, size in sizes.items())
+        for file in self.manifest.files:
+            if sizes.get(file.path) != file.size:
+                found = f"has {sizes[file.path]} bytes" if file.path in sizes else "is missing"
+                raise BadCheckpoint(
+                    f"{self.reference} is damaged: {file.path} {found}; the manifest says {file.size} bytes",
+                    do="save or transfer the checkpoint again",
+                )
+        return tuple(
+            SourceFile(path=check_path(file.path, self.reference), size=file.size, sha256=file.sha256)
+            for file in self.manifest.files
+        )
+
+    def pickles(self) -> tuple[str, ...]:
+        """Names of pickled weights in the folder."""
+        return tuple(sorted(entry.name for entry in self.path.iterdir() if entry.name.endswith(PICKLE_SUFFIXES)))
+
+    def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
+        """`length` bytes of a file from `start`, or up to its end."""
+        with (self.path / path).open("rb") as file:
+            file.seek(start)
+            return file.read(-1 if length is None else length)
+
+    def copy(self, file: SourceFile, destination: Path, progress: Callable[[int], None]) -> None:
+        """Copy by blocks, telling `progress` the bytes of each."""
+        with (self.path / file.path).open("rb") as source, destination.open("wb") as target:
+            while block := source.read(BLOCK_BYTES):
+                target.write(block)
+                progress(len(block))

@@ -1,0 +1,24 @@
+from kfp.dsl import Artifact, Input, Markdown, Model, Output
+
+from components.image import component
+
+
+@component
+def register(
+    recycled: Input[Model],
+    source_base: Input[Model],
+    source_tuned: Input[Model],
+    target_base: Input[Model],
+    evaluation: Input[Artifact],
+    passed: bool,
+    reason: str,
+    model_name: str,
+    model_card: Output[Markdown],
+) -> None:
+    """Register the recycled model in MLflow by URI, with its lineage and model card."""
+    from components.register.run import register_artifacts
+    from components.step import step
+
+    parents = {"source base": source_base, "source fine-tuned": source_tuned, "target base": target_base}
+    with step("register") as run:
+        register_artifacts(recycled, parents, evaluation.path, passed, reason, model_name, model_card.path, run)

@@ -1,0 +1,89 @@
+"""A recycled model in MLflow's registry: by URI, with its lineage, never a second copy of the weights."""
+
+from dataclasses import dataclass
+
+from components.checkpoint import Checkpoint
+from components.evaluation import Evaluation
+from components.tracking import Tracker, mlflow_errors, tracking_uri
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """Where a model stands in the registry."""
+
+    model_name: str
+    version: str
+    aliases: tuple[str, ...]
+
+
+def register(
+    *,
+    tracker: Tracker,
+    model_name: str,
+    recycled: Checkpoint,
+    parents: dict[str, Checkpoint],
+    evaluation: Evaluation,
+    passed: bool,
+    reason: str,
+    card: str,
+) -> Registration:
+    """Register a version, or find the one of the same content and verdict, and point the aliases at it.
+
+    Every version becomes `candidate`; one that passed the gate becomes `champion` too.
+
+    Raises:
+        ServiceUnavailable: MLflow does not answer, or refuses.
+    """
+    settings = recycled.derivation.settings if recycled.derivation else {}
+    tags = {
+        "recycle.digest": recycled.digest,
+        "recycle.uri": recycled.uri,
+        "recycle.suite": f"{evaluation.suite} {evaluation.suite_digest}",
+        "recycle.gate": "passed" if passed else "failed",
+        "recycle.gate_reason": reason,
+        **{f"recycle.digest_of_{role.replace(' ', '_').replace('-', '_')}": it.digest for role, it in parents.items()},
+        **{f"recycle.{key}": value for key, value in settings.items()},
+    }
+    with mlflow_errors():
+        version = _find(tracker, model_name, tags) or _create(tracker, model_name, recycled, tags, card)
+        aliases = (CANDIDATE, CHAMPION) if passed else (CANDIDATE,)
+        for alias in aliases:
+            tracker.client.set_registered_model_alias(model_name, alias, version)
+    return Registration(model_name=model_name, version=version, aliases=aliases)
+
+
+def _find(tracker: Tracker, model_name: str, tags: dict[str, str]) -> str | None:
+    quoted = model_name.replace("'", "")
+    for version in tracker.client.search_model_versions(f"name='{quoted}'"):
+        if all(version.tags.get(key) == value for key, value in tags.items()):
+            return str(version.version)
+    return None
+
+
+def _create(tracker: Tracker, model_name: str, recycled: Checkpoint, tags: dict[str, str], card: str) -> str:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    run_id = tracker.parent_id or tracker.run_id
+    experiment = tracker.client.get_run(run_id).info.experiment_id
+    external = mlflow.create_external_model(
+        name=recycled.name, source_run_id=run_id, tags=tags, model_type="recycled", experiment_id=experiment
+    )
+    # A server refuses a folder as a version's source, since it could be its own; the LoggedModel then stands for it.
+    refused = recycled.uri.startswith("file:") and tracking_uri().startswith("http")
+    try:
+        tracker.client.create_registered_model(model_name, description="Models made by fine-tuning transfer.")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    created = tracker.client.create_model_version(
+        model_name,
+        source=f"models:/{external.model_id}" if refused else recycled.uri,
+        run_id=run_id,
+        tags=tags,
+        description=card,
+        model_id=external.model_id,
+    )
+    return str(created.version)

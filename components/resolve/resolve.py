@@ -1,0 +1,104 @@
+"""Everything that can fail early: names pinned, the three checkpoints proved to fit, the cost told; in seconds."""
+
+from dataclasses import dataclass
+
+from components.compatibility import TRANSFER_MEMORY_BYTES, TransferPlan, plan_transfer
+from components.layout import read_layout
+from components.named import find_named
+from components.progress import human_bytes
+from components.reference import open_source
+from components.resolve.gap import sampled_relative_gap, verdict
+from components.scale import parse_scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolution:
+    """What a transfer would do, and between which checkpoints."""
+
+    plan: TransferPlan
+    scale: float
+    gap: float
+    tuned_is_planned: bool
+    """Whether the fine-tuned model is still to be made from the source base."""
+
+    @property
+    def source_base(self) -> str:
+        """Reference, a hub revision pinned to its commit."""
+        return self.plan.source_base.source.reference
+
+    @property
+    def source_tuned(self) -> str:
+        """Reference, a hub revision pinned to its commit; empty while the model is still to be made."""
+        return "" if self.tuned_is_planned else self.plan.source_tuned.source.reference
+
+    @property
+    def target_base(self) -> str:
+        """Reference, a hub revision pinned to its commit."""
+        return self.plan.target_base.source.reference
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know, the most telling first."""
+        told = () if self.tuned_is_planned else self.plan.notes
+        return (verdict(self.gap), *told)
+
+    @property
+    def disk_bytes(self) -> int:
+        """Room that the store needs for the three inputs and the result."""
+        return self.plan.bytes_to_read + self.plan.bytes_to_write
+
+    def facts(self) -> dict[str, str]:
+        """What was found, for people."""
+        target = self.plan.target_base
+        facts = {
+            "source base": self.source_base,
+            "source fine-tuned": self.source_tuned or "to be made from the source base",
+            "target base": self.target_base,
+            "architecture": f"{target.architecture}, {target.parameters:,} parameters, {len(target.tensors)} tensors",
+            "λ": f"{self.scale:g}",
+            "dtype": ", ".join(sorted({tensor.dtype for shard in self.plan.shards for tensor in shard.tensors})),
+            "bytes to read": human_bytes(self.plan.bytes_to_read),
+            "bytes to write": human_bytes(self.plan.bytes_to_write),
+            "memory": f"about {human_bytes(TRANSFER_MEMORY_BYTES)}, whatever the model's size",
+            "disk": f"{human_bytes(self.disk_bytes)} in the store",
+        }
+        return facts | {f"note {number}": note for number, note in enumerate(self.notes, start=1)}
+
+    def markdown(self) -> str:
+        """The same as a page."""
+        rows = "\n".join(f"| {name} | {value.replace('|', chr(92) + '|')} |" for name, value in self.facts().items())
+        return f"# The checkpoints are compatible\n\n| | |\n| --- | --- |\n{rows}\n"
+
+
+def resolve(*, source_base: str, source_tuned: str, target_base: str, scale: str, dtype: str) -> Resolution:
+    """Look at the three checkpoints without fetching their weights.
+
+    Args:
+        source_base: reference of M_s.
+        source_tuned: reference of FT(M_s), or empty where it is still to be made from M_s.
+        target_base: reference of M_t.
+        scale: λ.
+        dtype: the dtype policy.
+
+    Raises:
+        RecycleError: a name leads nowhere, a checkpoint is not sound, or they do not fit.
+    """
+    number = parse_scale(scale)
+    source, target = read_layout(open_source(source_base)), read_layout(open_source(target_base))
+    # A fine-tune keeps its base's names, shapes and dtypes, so until it is made its base stands in for it.
+    tuned = read_layout(open_source(source_tuned)) if source_tuned else source
+    plan = plan_transfer(source_base=source, source_tuned=tuned, target_base=target, dtype=dtype)
+    return Resolution(
+        plan=plan, scale=number, gap=sampled_relative_gap(source, target), tuned_is_planned=not source_tuned
+    )
+
+
+def check_names(*, suite: str, recipe: str) -> None:
+    """Refuse a suite or, if one is named, a recipe that does not exist.
+
+    Raises:
+        BadParameter: it does not.
+    """
+    find_named("suite", suite)
+    if recipe:
+        find_named("recipe", recipe)

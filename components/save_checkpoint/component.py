@@ -1,0 +1,19 @@
+from kfp.dsl import Model, Output
+
+from components.image import component
+
+
+@component
+def save_checkpoint(reference: str, role: str, checkpoint: Output[Model]) -> None:
+    """Bring a checkpoint into the store, every byte verified; free when it is there."""
+    from components.artifact import write_checkpoint
+    from components.save_checkpoint.save import save_checkpoint as save
+    from components.step import step
+    from components.store import open_store
+
+    with step(f"save {role}") as run:
+        saved = save(reference, open_store())
+        run.tracker.params({"reference": reference, "digest": saved.digest, "uri": saved.uri})
+        run.tracker.text(saved.to_json().decode(), f"{role}/checkpoint.json")
+        run.tracker.tags({f"digest of {role}": saved.digest})
+        write_checkpoint(checkpoint, saved)

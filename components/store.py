@@ -1,0 +1,89 @@
+"""The checkpoint store: a checkpoint's files under the digest of their content, complete or not there at all.
+
+<root>/checkpoints/<digest>/   the files and their manifest
+<root>/staging/<key>/          work in progress; a rerun of the same work goes on in it
+<root>/results/<kind>/<key>    small documents that name finished work, so that it is not done twice
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from components import settings
+from components.checkpoint import MANIFEST, Checkpoint
+from components.errors import BadParameter
+from components.work import claimed, discard, disk_errors, publish, write_durably
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderStore:
+    """A store in a folder."""
+
+    root: Path
+
+    def folder(self, digest: str) -> Path:
+        """Where a checkpoint of this digest lies, or would."""
+        return self.root / "checkpoints" / digest
+
+    def find(self, digest: str) -> Checkpoint | None:
+        """The checkpoint of this digest, if the store has it."""
+        path = self.folder(digest) / MANIFEST
+        return Checkpoint.read(path) if path.is_file() else None
+
+    @contextmanager
+    def staging(self, key: str) -> Iterator[Path]:
+        """A folder to work in, the same one for the same key, for one process at a time.
+
+        It stays when the work is broken off, so that a rerun goes on, and is gone once published.
+        """
+        folder = self.root / "staging" / key
+        with disk_errors(self.root), claimed(folder, wait=True):
+            folder.mkdir(exist_ok=True)
+            yield folder
+
+    def publish(self, staging: Path, checkpoint: Checkpoint) -> Checkpoint:
+        """Make the files in `staging` visible under their digest; free when they are there already."""
+        final = self.folder(checkpoint.digest)
+        checkpoint = checkpoint.model_copy(update={"uri": final.as_uri()})
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with claimed(final, wait=True):
+            if self.find(checkpoint.digest):
+                discard(staging)
+            else:
+                write_durably(staging / MANIFEST, checkpoint.to_json())
+                publish(staging, final)
+        return checkpoint
+
+    def recall(self, kind: str, key: str) -> str | None:
+        """What `remember` kept."""
+        path = self.root / "results" / kind / key
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+    def remember(self, kind: str, key: str, document: str) -> None:
+        """Keep a small document under a key; the last writer wins."""
+        path = self.root / "results" / kind / key
+        with disk_errors(self.root):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_durably(path, document.encode())
+
+    def recall_checkpoint(self, kind: str, key: str) -> Checkpoint | None:
+        """The checkpoint whose digest was remembered, if it is still there."""
+        digest = self.recall(kind, key)
+        return self.find(digest) if digest else None
+
+
+def open_store() -> FolderStore:
+    """The store that RECYCLE_STORE names.
+
+    Raises:
+        BadParameter: it is of a kind this version does not have.
+    """
+    uri = settings.store_uri()
+    if re.match(r"[a-z0-9+]+://", uri) and not uri.startswith("file://"):
+        raise BadParameter(f"RECYCLE_STORE is {uri!r}; this version keeps checkpoints in folders", do="name a folder")
+    root = Path(uri.removeprefix("file://")).expanduser().absolute()
+    with disk_errors(root):
+        (root / "staging").mkdir(parents=True, exist_ok=True)
+    return FolderStore(root=root)

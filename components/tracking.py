@@ -1,0 +1,178 @@
+"""MLflow: one parent run a pipeline run, a nested run a step.
+
+KFP's MLflow plugin opens these runs itself and hands each step MLFLOW_RUN_ID; then that run is used. Otherwise the
+parent is found by the pipeline run's id, which every step has in RECYCLE_RUN_ID, and made by the first step.
+Without MLFLOW_TRACKING_URI everything goes into a sqlite file and a folder under RECYCLE_HOME.
+"""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from components import __version__, settings
+from components.errors import ServiceUnavailable
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "recycle"
+RUN_TAG = "recycle.run_id"
+STEP_TAG = "recycle.step"
+PARENT_TAG = "mlflow.parentRunId"
+LONGEST_PARAM = 6000
+"""MLflow refuses longer parameter values (`MAX_PARAM_VAL_LENGTH`)."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracker:
+    """One step's run in MLflow."""
+
+    client: "MlflowClient"
+    run_id: str
+    parent_id: str
+    """The pipeline run's, empty where there is none."""
+    owned: bool
+    """Whether these runs were opened here and so are closed here; KFP's plugin closes its own."""
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Log parameters of the step; a rerun that logs the same ones again is fine."""
+        for key, value in values.items():
+            self.client.log_param(self.run_id, key, str(value)[:LONGEST_PARAM])
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics. Long work must not die of a metric, so a server that does not answer is only logged."""
+        try:
+            for key, value in values.items():
+                self.client.log_metric(self.run_id, key, value, step=step)
+        except Exception as error:
+            logger.warning("metrics of step %d did not reach MLflow: %s", step, error)
+
+    def text(self, content: str, path: str) -> None:
+        """Log a document as an artifact of the step and, where there is one, of the parent run."""
+        for run_id in filter(None, (self.run_id, self.parent_id)):
+            self.client.log_text(run_id, content, path)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Tag the pipeline run, which is where people look."""
+        for key, value in values.items():
+            self.client.set_tag(self.parent_id or self.run_id, key, value)
+
+    def pipeline_metrics(self, values: Mapping[str, float]) -> None:
+        """Log the metrics that a pipeline run is compared by."""
+        for key, value in values.items():
+            self.client.log_metric(self.parent_id or self.run_id, key, value)
+
+    def end_pipeline(self) -> None:
+        """Mark the pipeline run finished."""
+        if self.owned:
+            self.client.set_terminated(self.parent_id, "FINISHED")
+
+
+@contextmanager
+def track(step: str) -> Iterator[Tracker]:
+    """Open the step's run, and close it as it ends.
+
+    Raises:
+        ServiceUnavailable: MLflow does not answer when the run is opened.
+    """
+    tracker = _open(step)
+    try:
+        yield tracker
+    except BaseException as error:
+        _close(tracker, "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
+        raise
+    _close(tracker, "FINISHED")
+
+
+def connect() -> "MlflowClient":
+    """A client for the tracking server that the environment names, or the one on this machine."""
+    # MLflow's defaults wait minutes for a server that is not there.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    import mlflow
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    mlflow.set_tracking_uri(tracking_uri())
+    return mlflow.MlflowClient()
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, or a sqlite file under RECYCLE_HOME."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{settings.home() / 'mlflow.db'}"
+
+
+@contextmanager
+def mlflow_errors() -> Iterator[None]:
+    """Turn what MLflow's client raises into an error a user can act on.
+
+    Raises:
+        ServiceUnavailable: MLflow does not answer, or refuses.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise ServiceUnavailable(
+            f"MLflow at {_without_password(tracking_uri())} could not be used: {first_line}",
+            do="check MLFLOW_TRACKING_URI and that the server runs, or unset it to keep runs in a local file",
+        ) from None
+
+
+def _without_password(uri: str) -> str:
+    head, at, tail = uri.rpartition("@")
+    return f"{head.split('//')[0]}//…@{tail}" if at else uri
+
+
+def _open(step: str) -> Tracker:
+    settings.home().mkdir(parents=True, exist_ok=True)
+    client = connect()
+    with mlflow_errors():
+        given = os.environ.get("MLFLOW_RUN_ID")
+        if given:
+            parent = client.get_run(given).data.tags.get(PARENT_TAG, "")
+            return Tracker(client=client, run_id=given, parent_id=parent, owned=False)
+        experiment = _experiment(client)
+        parent = _find_or_create(client, experiment, {RUN_TAG: settings.run_id()}, name=settings.run_id() or "recycle")
+        tags = {PARENT_TAG: parent, STEP_TAG: step}
+        run = _find_or_create(client, experiment, tags, name=step)
+        return Tracker(client=client, run_id=run, parent_id=parent, owned=True)
+
+
+def _experiment(client: "MlflowClient") -> str:
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    embedded = not os.environ.get("MLFLOW_TRACKING_URI")
+    location = (settings.home() / "mlartifacts").as_uri() if embedded else None
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def _find_or_create(client: "MlflowClient", experiment: str, tags: dict[str, str], name: str) -> str:
+    if all(tags.values()):
+        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        found = client.search_runs([experiment], query, max_results=1)
+        if found:
+            client.update_run(found[0].info.run_id, status="RUNNING")
+            return str(found[0].info.run_id)
+    created = client.create_run(experiment, run_name=name, tags=tags | {"recycle.version": __version__})
+    return str(created.info.run_id)
+
+
+def _close(tracker: Tracker, status: str) -> None:
+    if not tracker.owned:
+        return
+    try:
+        tracker.client.set_terminated(tracker.run_id, status)
+        if status != "FINISHED":
+            tracker.client.set_terminated(tracker.parent_id, status)
+    except Exception as error:
+        logger.warning("MLflow was not told that the step is %s: %s", status.lower(), error)

@@ -1,0 +1,35 @@
+from kfp.dsl import Artifact, Input, Model, Output
+
+from components.image import component
+
+
+@component
+def transfer(
+    source_base: Input[Model],
+    source_tuned: Input[Model],
+    target_base: Input[Model],
+    scale: str,
+    dtype: str,
+    recycled: Output[Model],
+    statistics: Output[Artifact],
+) -> None:
+    """Write M_t + λ·(FT(M_s) − M_s), streaming, and measure every tensor on the way."""
+    from pathlib import Path
+
+    from components.artifact import read_checkpoint, write_checkpoint
+    from components.step import step
+    from components.store import open_store
+    from components.transfer.transfer import Transfer, transfer_in_store
+
+    with step("transfer") as run:
+        parents = [read_checkpoint(artifact) for artifact in (source_base, source_tuned, target_base)]
+        job = Transfer(
+            source_base=parents[0], source_tuned=parents[1], target_base=parents[2], scale=scale, dtype=dtype
+        )
+        made, measured = transfer_in_store(job, open_store())
+        run.tracker.params({"scale": scale, "dtype": dtype, "digest": made.digest, "uri": made.uri})
+        run.tracker.metrics(measured.summary())
+        run.tracker.text(made.to_json().decode(), "recycled/checkpoint.json")
+        run.tracker.tags({"digest of recycled": made.digest})
+        write_checkpoint(recycled, made)
+        Path(statistics.path).write_text(measured.model_dump_json(), encoding="utf-8")

@@ -1,0 +1,117 @@
+"""Work on disk that is either complete or absent: claims, staging folders, durable renames."""
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from components.errors import OutputConflict, StorageFull
+from components.folder import BLOCK_BYTES
+
+
+@contextmanager
+def claimed(folder: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the right to write `folder` while inside; another process either waits or is refused.
+
+    The claim is a lock on a file beside the folder, so it ends with the process however that ends.
+
+    Raises:
+        OutputConflict: another process holds it and `wait` is off.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = folder.with_name(f".{folder.name}.lock")
+    descriptor = _lock(lock, folder, wait)
+    try:
+        yield
+    finally:
+        # Removed while still held, so that whoever waited finds out below that its file is no longer the one.
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _lock(lock: Path, folder: Path, wait: bool) -> int:
+    while True:
+        descriptor = os.open(lock, os.O_CREAT | os.O_WRONLY, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if lock.exists() and os.fstat(descriptor).st_ino == lock.stat().st_ino:
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise OutputConflict(
+                f"another process is writing {folder} right now", do="wait until it ends, or choose another output"
+            ) from None
+        os.close(descriptor)
+
+
+@contextmanager
+def disk_errors(place: Path) -> Iterator[None]:
+    """Turn a full disk or a refused write into an error a user can act on.
+
+    Raises:
+        StorageFull: no space or quota is left at `place`.
+        OutputConflict: `place` may not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(
+                f"the disk that holds {place} is full",
+                do="free some space, or write elsewhere, and run the same command again: it goes on where it stopped",
+            ) from None
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM) and error.filename is not None:
+            raise OutputConflict(
+                f"{error.filename} cannot be written ({error.strerror})", do="choose a place that you may write to"
+            ) from None
+        raise
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file that is, after a crash, either as before or complete."""
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def publish(staging: Path, final: Path) -> None:
+    """Make a finished staging folder visible under its final name, all of it at once."""
+    for path in staging.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    sync_folder(staging)
+    staging.replace(final)
+    sync_folder(final.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a crash."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder and all in it, if it is there."""
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def sha256_file(path: Path, progress: Callable[[int], None] = lambda done: None) -> str:
+    """Digest of a file's bytes, telling `progress` the bytes of each block."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+            progress(len(block))
+    return digest.hexdigest()

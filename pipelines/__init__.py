@@ -1,0 +1,1 @@
+"""Which steps, in which order, with which resources; and the command line."""

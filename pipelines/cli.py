@@ -1,0 +1,186 @@
+"""The command line. Imports that cost time stand in the commands that need them."""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from components import __version__
+from components.errors import BadParameter, RecycleError
+
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one machine-readable object instead.")
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="recycle")
+def main() -> None:
+    """Move a fine-tune onto a new base release without training, judge the result and register it.
+
+    A CHECKPOINT is a folder, a checkpoint.json that Recycle wrote, owner/name@revision on the hub, or demo:NAME.
+    """
+
+
+def told(function: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: errors that a user can act on are told in words, with exit code 2 for bad input and 1 else."""
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever click passes
+        try:
+            function(*args, **kwargs)
+        except RecycleError as error:
+            if kwargs.get("as_json"):
+                _print_json({"error": type(error).__name__, "problem": error.problem, "do": error.do})
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(2 if isinstance(error, BadParameter) else 1)
+        except KeyboardInterrupt:
+            click.echo("\nStopped. Run the same command again: it goes on where it was.", err=True)
+            sys.exit(130)
+
+    return wrapped
+
+
+@main.command()
+@click.argument("pipeline")
+@click.option("-p", "--param", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a pipeline parameter.")
+@JSON
+@told
+def run(pipeline: str, assignments: tuple[str, ...], as_json: bool) -> None:
+    """Run PIPELINE (recycle, finetune-and-recycle) on this machine."""
+    from pipelines.catalogue import parse_parameters
+    from pipelines.local_run import run_pipeline
+
+    parameters = parse_parameters(pipeline, assignments)
+    result = run_pipeline(pipeline, parameters, say=(lambda line: None) if as_json else click.echo)
+    if as_json:
+        click.echo(result.to_json())
+        return
+    outcome = result.outcome
+    click.echo(f"\n{outcome['table']}\n")
+    click.echo(f"Gate {'passed' if outcome['passed'] else 'FAILED'}: {outcome['reason']}")
+    click.echo(f"Registered: {outcome['model']} version {outcome['version']} as {', '.join(outcome['aliases'])}")
+    click.echo(f"Weights:    {outcome['uri']}")
+    click.echo(f"Report:     {outcome['report']}")
+    click.echo(f"Took {result.seconds:.0f} s.")
+
+
+@main.command("compile")
+@click.argument("pipeline")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write [default: PIPELINE.yaml].")
+@told
+def compile_pipeline(pipeline: str, output: Path | None) -> None:
+    """Write PIPELINE as the YAML that the KFP UI takes."""
+    from kfp import compiler
+
+    from components.work import disk_errors
+    from pipelines.catalogue import load_pipeline
+
+    path = output or Path(f"{pipeline}.yaml")
+    with disk_errors(path):
+        compiler.Compiler().compile(load_pipeline(pipeline), str(path))
+    click.echo(path)
+
+
+def three_checkpoints(function: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: the arguments that `transfer` and `plan` share."""
+    options = [
+        click.argument("source_base"),
+        click.argument("source_tuned"),
+        click.argument("target_base"),
+        click.option("--scale", default="1.0", show_default=True, help="λ, the factor on the weight change."),
+        click.option(
+            "--dtype",
+            default="auto",
+            show_default=True,
+            help="What all three are cast to first: auto (the fine-tuned model's own), bfloat16, float16, float32, "
+            "or stored (no cast).",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@main.command()
+@three_checkpoints
+@JSON
+@told
+def plan(source_base: str, source_tuned: str, target_base: str, scale: str, dtype: str, as_json: bool) -> None:
+    """Say whether a transfer is possible and what it costs, from headers alone."""
+    from components.resolve.resolve import resolve
+
+    found = resolve(
+        source_base=source_base, source_tuned=source_tuned, target_base=target_base, scale=scale, dtype=dtype
+    )
+    if as_json:
+        _print_json({"compatible": True, **found.facts()})
+        return
+    click.echo("Compatible.")
+    for name, value in found.facts().items():
+        click.echo(f"  {name:18} {value}")
+
+
+@main.command()
+@three_checkpoints
+@click.argument("output", type=click.Path(path_type=Path))
+@JSON
+@told
+def transfer(
+    source_base: str, source_tuned: str, target_base: str, output: Path, scale: str, dtype: str, as_json: bool
+) -> None:
+    """Write TARGET_BASE + λ·(SOURCE_TUNED − SOURCE_BASE) to the folder OUTPUT."""
+    from pipelines.transfer_command import transfer_references
+
+    made, measured = transfer_references(
+        source_base=source_base,
+        source_tuned=source_tuned,
+        target_base=target_base,
+        output=output,
+        scale=scale,
+        dtype=dtype,
+    )
+    summary = measured.summary() if measured else {}
+    if as_json:
+        _print_json({"already_done": measured is None, "checkpoint": made.model_dump(), "statistics": summary})
+        return
+    click.echo(f"{output} {'holds this result already' if measured is None else 'written'}, digest {made.digest}")
+    for name, value in summary.items():
+        click.echo(f"  {name:24} {value:.6g}")
+
+
+@main.command()
+@click.argument("checkpoint")
+@JSON
+@told
+def verify(checkpoint: str, as_json: bool) -> None:
+    """Read every byte of CHECKPOINT and compare it with its manifest."""
+    from pipelines.transfer_command import verify_reference
+
+    found, recorded = verify_reference(checkpoint)
+    if as_json:
+        _print_json({"verified": recorded, "checkpoint": found.model_dump()})
+        return
+    click.echo(f"{found.name}: {len(found.files)} files, {found.parameters:,} parameters, digest {found.digest}")
+    click.echo("Every file is what its manifest says." if recorded else "Sound; no manifest to compare it with.")
+
+
+@main.command()
+@JSON
+@told
+def demo(as_json: bool) -> None:
+    """Make a small world of releases and recycle a fine-tune in it, with a negative control."""
+    from pipelines.demo import run_demo
+
+    run_demo(say=(lambda line: None) if as_json else click.echo, show=_print_json if as_json else None)
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+if __name__ == "__main__":
+    main()

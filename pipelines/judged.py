@@ -1,0 +1,75 @@
+"""The second half of every pipeline that makes one recycled model: transfer, evaluate, compare, register."""
+
+from dataclasses import dataclass
+
+from kfp.dsl.pipeline_channel import PipelineChannel
+from kfp.dsl.pipeline_task import PipelineTask
+
+from components.compare.component import compare
+from components.evaluate.component import evaluate
+from components.register.component import register
+from components.transfer.component import transfer
+from pipelines.task import task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The tasks that later ones may build on."""
+
+    transfer: PipelineTask
+    comparison: dict[str, object]
+    """The arguments of `compare`, for a second comparison with more models."""
+
+
+def transfer_and_judge(
+    *,
+    source_base: PipelineChannel,
+    source_tuned: PipelineChannel,
+    target_base: PipelineChannel,
+    notes: PipelineChannel,
+    scale: str,
+    dtype: str,
+    suite: str,
+    gate_tolerance: float,
+    model_name: str,
+) -> Judged:
+    """Add these steps to the pipeline being defined, flat in its graph."""
+    made = task(
+        transfer(source_base=source_base, source_tuned=source_tuned, target_base=target_base, scale=scale, dtype=dtype),
+        "transfer",
+    )
+    recycled = made.outputs["recycled"]
+    models = {"target base": target_base, "recycled": recycled, "source fine-tuned": source_tuned}
+    evaluations = {role: evaluated(checkpoint, role, suite) for role, checkpoint in models.items()}
+    comparison: dict[str, object] = {
+        "target_base": target_base,
+        "recycled": recycled,
+        "source_tuned": source_tuned,
+        "target_base_evaluation": evaluations["target base"],
+        "recycled_evaluation": evaluations["recycled"],
+        "source_tuned_evaluation": evaluations["source fine-tuned"],
+        "statistics": made.outputs["statistics"],
+        "notes": notes,
+        "gate_tolerance": gate_tolerance,
+    }
+    verdict = task(compare(**comparison), "compare")
+    task(
+        register(
+            recycled=recycled,
+            source_base=source_base,
+            source_tuned=source_tuned,
+            target_base=target_base,
+            evaluation=evaluations["recycled"],
+            passed=verdict.outputs["passed"],
+            reason=verdict.outputs["reason"],
+            model_name=model_name,
+        ),
+        "register",
+        cached=False,
+    )
+    return Judged(transfer=made, comparison=comparison)
+
+
+def evaluated(checkpoint: PipelineChannel, role: str, suite: str) -> PipelineChannel:
+    """Add the evaluation of one model."""
+    return task(evaluate(checkpoint=checkpoint, role=role, suite=suite), f"evaluate {role}").outputs["evaluation"]

@@ -1,0 +1,134 @@
+"""`recycle run`: a pipeline on this machine, told as people want to read it."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from components import settings
+from components.errors import ProgramFailed, RecycleError
+from components.programs import run as run_program
+from components.step import EVENT_MARK
+
+QUIET = {
+    "PYTHONUNBUFFERED": "1",
+    "TQDM_MININTERVAL": "5",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "KFP_DISABLE_EXECUTION_CACHING_BY_DEFAULT": "0",
+}
+
+
+@dataclass(kw_only=True)
+class RunResult:
+    """What a run came to."""
+
+    pipeline: str
+    run_id: str
+    parameters: Mapping[str, Any]
+    seconds: float = 0.0
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    """Name, state and seconds of each step, in order; seconds count from the end of the one before."""
+    outcome: dict[str, Any] = field(default_factory=dict)
+    """What the steps say of themselves: table, passed, reason, report, model, version, aliases, uri."""
+    log: str = ""
+
+    def to_json(self) -> str:
+        """One machine-readable object."""
+        return json.dumps(self.__dict__, ensure_ascii=False, indent=2, default=str)
+
+
+def run_pipeline(name: str, parameters: Mapping[str, Any], say: Callable[[str], None]) -> RunResult:
+    """Run a pipeline here, telling each step as it starts and ends.
+
+    Raises:
+        RecycleError: a step failed; the message says which, why and what to do.
+        KeyboardInterrupt: the user stopped it.
+    """
+    run_id = datetime.now().strftime(f"%Y%m%d-%H%M%S-{os.getpid()}")
+    folder = settings.home() / "runs" / run_id
+    folder.mkdir(parents=True)
+    result = RunResult(pipeline=name, run_id=run_id, parameters=parameters, log=str(folder / "log.txt"))
+    follower = _Follower(result, say)
+    command = [sys.executable, "-m", "pipelines.worker", name, str(folder / "artifacts"), json.dumps(parameters)]
+    environment = QUIET | {
+        "RECYCLE_RUN_ID": run_id,
+        "RECYCLE_HOME": str(settings.home()),
+        "RECYCLE_STORE": settings.store_uri(),
+    }
+    say(f"{name} · run {run_id} · log {_short(folder / 'log.txt')}")
+    try:
+        run_program(command, log=folder / "log.txt", env=environment, on_line=follower.line)
+    except ProgramFailed as error:
+        raise follower.failure(error) from None
+    result.seconds = follower.elapsed()
+    _keep_report(result, folder)
+    return result
+
+
+class _Follower:
+    """Reads the steps' events out of the worker's output."""
+
+    def __init__(self, result: RunResult, say: Callable[[str], None]) -> None:
+        self._result = result
+        self._say = say
+        self._started = self._mark = time.monotonic()
+        self._running = ""
+        self._failure: RecycleError | None = None
+
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return round(time.monotonic() - self._started, 1)
+
+    def line(self, line: str) -> None:
+        """Take one line of output."""
+        _, mark, event = line.partition(EVENT_MARK)
+        if mark:
+            self._event(json.loads(event))
+
+    def _event(self, event: dict[str, Any]) -> None:
+        name, kind = event["step"], event["event"]
+        if kind == "started":
+            self._running = name
+            self._say(f"  → {name}")
+            return
+        now = time.monotonic()
+        seconds, self._mark = round(now - self._mark, 1), now
+        self._running = ""
+        self._result.steps.append({"step": name, "state": kind, "seconds": seconds})
+        if kind == "ended":
+            self._result.outcome.update(event["outcome"])
+            self._say(f"  ✓ {name}  {seconds:.1f} s")
+            for note in event["outcome"].get("notes", ()):
+                self._say(f"      {note}")
+        elif kind == "failed":
+            self._say(f"  ✗ {name}  {seconds:.1f} s")
+            self._failure = ProgramFailed(f"step {name!r} failed: {event['problem']}", do=self._next(event["do"]))
+
+    def failure(self, error: ProgramFailed) -> RecycleError:
+        """The error that tells best why the worker ended."""
+        if self._failure is not None:
+            return self._failure
+        where = f"step {self._running!r}" if self._running else "the run"
+        return ProgramFailed(f"{where} ended without a word: {error.problem}", do=self._next(error.do))
+
+    def _next(self, do: str) -> str:
+        return f"{do}; then run the same command again, finished work is reused (log: {_short(Path(self._result.log))})"
+
+
+def _keep_report(result: RunResult, folder: Path) -> None:
+    report = result.outcome.get("report")
+    if report:
+        kept = folder / "report.html"
+        kept.write_bytes(Path(report).read_bytes())
+        result.outcome["report"] = str(kept)
+
+
+def _short(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

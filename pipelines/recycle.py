@@ -1,0 +1,72 @@
+"""The flagship."""
+
+from components.resolve.component import resolve
+from components.save_checkpoint.component import save_checkpoint
+from pipelines.judged import transfer_and_judge
+from pipelines.task import pipeline, task
+
+
+@pipeline
+def recycle(
+    source_base: str = "demo:release-1",
+    source_tuned: str = "demo:release-1-instruct",
+    target_base: str = "demo:release-2",
+    scale: str = "1",
+    dtype: str = "auto",
+    suite: str = "demo",
+    gate_tolerance: float = 0.02,
+    model_name: str = "recycled",
+) -> None:
+    """Move a fine-tune onto a new base release without training, judge the result and register it.
+
+    Writes target_base + scale · (source_tuned − source_base), evaluates it beside the models it must beat, and
+    registers it in MLflow: always as `candidate`, and as `champion` when it passes the gate.
+
+    A checkpoint is named as owner/name@revision on the Hugging Face hub, as a folder that the pods can read, as the
+    path of a checkpoint.json that Recycle wrote, or as demo:NAME, a tiny release of the built-in demo world (made on
+    the spot). The defaults run the demo.
+
+    Args:
+        source_base: The base that was fine-tuned (M_s).
+        source_tuned: The fine-tuned model (FT(M_s)).
+        target_base: The new base release (M_t).
+        scale: λ, the factor on the weight change; 1 is the published method.
+        dtype: What all three are cast to before the arithmetic: auto (the fine-tuned model's own), bfloat16,
+            float16, float32, or stored (no cast).
+        suite: What the models are evaluated on, by name.
+        gate_tolerance: How far the recycled model may score below the source fine-tuned one and still pass, as a
+            share (0.02 is two points).
+        model_name: The registered model in MLflow.
+    """
+    found = task(
+        resolve(
+            source_base=source_base,
+            source_tuned=source_tuned,
+            target_base=target_base,
+            scale=scale,
+            dtype=dtype,
+            suite=suite,
+            recipe="",
+        ),
+        "resolve",
+        cached=False,
+    )
+    saved = {
+        role: task(save_checkpoint(reference=found.outputs[output], role=role), f"save {role}").outputs["checkpoint"]
+        for role, output in (
+            ("source base", "source_base"),
+            ("source fine-tuned", "source_tuned"),
+            ("target base", "target_base"),
+        )
+    }
+    transfer_and_judge(
+        source_base=saved["source base"],
+        source_tuned=saved["source fine-tuned"],
+        target_base=saved["target base"],
+        notes=found.outputs["notes"],
+        scale=scale,
+        dtype=dtype,
+        suite=suite,
+        gate_tolerance=gate_tolerance,
+        model_name=model_name,
+    )

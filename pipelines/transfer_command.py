@@ -1,0 +1,52 @@
+"""`recycle transfer` and `recycle verify`: checkpoints named as a user types them."""
+
+from pathlib import Path
+
+from components.checkpoint import Checkpoint
+from components.compatibility import plan_transfer
+from components.errors import OutputConflict
+from components.folder import FolderSource
+from components.identify import identify, verify
+from components.layout import Layout, read_layout
+from components.reference import local_folder, open_source
+from components.save_checkpoint.save import save_checkpoint
+from components.scale import parse_scale
+from components.statistics import Statistics
+from components.store import open_store
+from components.transfer.transfer import Transfer, transfer_to_folder
+
+
+def transfer_references(
+    *, source_base: str, source_tuned: str, target_base: str, output: Path, scale: str, dtype: str
+) -> tuple[Checkpoint, Statistics | None]:
+    """Apply a transfer between three named checkpoints (see `transfer_to_folder`).
+
+    What can be refused is refused from headers, before a weight is read or fetched. Folders are read where they are;
+    what is on the hub is saved into the store first.
+    """
+    parse_scale(scale)
+    layouts = [read_layout(open_source(reference)) for reference in (source_base, source_tuned, target_base)]
+    plan_transfer(source_base=layouts[0], source_tuned=layouts[1], target_base=layouts[2], dtype=dtype)
+    if str(output.resolve()) in [layout.source.reference for layout in layouts]:
+        raise OutputConflict(f"{output} is one of the inputs", do="choose another output")
+    source, tuned, target = (_on_this_machine(layout) for layout in layouts)
+    job = Transfer(source_base=source, source_tuned=tuned, target_base=target, scale=scale, dtype=dtype)
+    return transfer_to_folder(job, output)
+
+
+def verify_reference(reference: str) -> tuple[Checkpoint, bool]:
+    """Read every byte of a named checkpoint; what is on the hub is saved into the store first.
+
+    Returns:
+        Its manifest, and whether there was one to compare the bytes with.
+    """
+    source = open_source(reference)
+    if not isinstance(source, FolderSource):
+        source = FolderSource(path=local_folder(save_checkpoint(reference, open_store())))
+    return verify(source.path), source.manifest is not None
+
+
+def _on_this_machine(layout: Layout) -> Checkpoint:
+    if isinstance(layout.source, FolderSource):
+        return identify(layout, layout.source.path)
+    return save_checkpoint(layout.source.reference, open_store())
