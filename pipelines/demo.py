@@ -57,7 +57,14 @@ def run_demo(say: Say, show: Callable[[dict[str, Any]], None] | None) -> None:
     rows = _rows(main.outcome, control.outcome)
     findings = _findings(rows, main, control)
     if show:
-        show({"table": [row.__dict__ for row in rows], "findings": findings, "seconds": seconds, "report": main.outcome["report"]})
+        show(
+            {
+                "table": [row.__dict__ for row in rows],
+                "findings": findings,
+                "seconds": seconds,
+                "report": main.outcome["report"],
+            }
+        )
         return
     _tell(say, rows, findings, seconds | {"all of it": round(time.monotonic() - started, 1)}, main)
 
@@ -122,10 +129,14 @@ def _findings(rows: list[Row], main: RunResult, control: RunResult) -> list[str]
             recycled.new > 0.5 > max(tuned.new, bare.new),
             "the recycled model answers new facts in the format, which neither of its parents does",
         ),
-        f"it reaches {recycled.new / direct.new:.0%} of fine-tuning release 2 directly" if direct.new else "no direct score",
+        f"it reaches {recycled.new / direct.new:.0%} of fine-tuning release 2 directly"
+        if direct.new
+        else "no direct score",
         _finding(unrelated.new < 0.1, "the same diff vector on an unrelated release does not work"),
         _finding(warned, "the compatibility numbers say so before anything is computed"),
-        _finding(main.outcome["passed"] and not control.outcome["passed"], "the gate passes the one and stops the other"),
+        _finding(
+            main.outcome["passed"] and not control.outcome["passed"], "the gate passes the one and stops the other"
+        ),
     ]
 
 

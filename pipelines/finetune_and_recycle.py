@@ -56,6 +56,7 @@ def finetune_and_recycle(
             dtype=dtype,
             suite=suite,
             recipe=recipe,
+            gate_tolerance=gate_tolerance,
         ),
         "resolve",
         cached=False,

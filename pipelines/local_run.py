@@ -13,6 +13,7 @@ from typing import Any
 from components import settings
 from components.errors import ProgramFailed, RecycleError
 from components.programs import run as run_program
+from components.resolve.resolve import check_values
 from components.step import EVENT_MARK
 
 QUIET = {
@@ -21,7 +22,6 @@ QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    "KFP_DISABLE_EXECUTION_CACHING_BY_DEFAULT": "0",
 }
 
 
@@ -48,9 +48,17 @@ def run_pipeline(name: str, parameters: Mapping[str, Any], say: Callable[[str], 
     """Run a pipeline here, telling each step as it starts and ends.
 
     Raises:
+        BadParameter: a value cannot be; nothing was started.
         RecycleError: a step failed; the message says which, why and what to do.
         KeyboardInterrupt: the user stopped it.
     """
+    check_values(
+        scale=parameters["scale"],
+        dtype=parameters["dtype"],
+        suite=parameters["suite"],
+        recipe=parameters.get("recipe", ""),
+        gate_tolerance=parameters["gate_tolerance"],
+    )
     run_id = datetime.now().strftime(f"%Y%m%d-%H%M%S-{os.getpid()}")
     folder = settings.home() / "runs" / run_id
     folder.mkdir(parents=True)

@@ -47,6 +47,7 @@ def recycle(
             dtype=dtype,
             suite=suite,
             recipe="",
+            gate_tolerance=gate_tolerance,
         ),
         "resolve",
         cached=False,

@@ -14,17 +14,18 @@ def resolve(
     dtype: str,
     suite: str,
     recipe: str,
+    gate_tolerance: float,
     plan: Output[Markdown],
 ) -> NamedTuple("Resolved", [("source_base", str), ("source_tuned", str), ("target_base", str), ("notes", list)]):  # type: ignore[valid-type]
     """Pin the three names, prove the checkpoints compatible and estimate the cost, before anything big moves."""
     from pathlib import Path
 
-    from components.resolve.resolve import check_names
+    from components.resolve.resolve import check_values
     from components.resolve.resolve import resolve as look
     from components.step import step
 
     with step("resolve") as run:
-        check_names(suite=suite, recipe=recipe)
+        check_values(scale=scale, dtype=dtype, suite=suite, recipe=recipe, gate_tolerance=gate_tolerance)
         found = look(
             source_base=source_base, source_tuned=source_tuned, target_base=target_base, scale=scale, dtype=dtype
         )

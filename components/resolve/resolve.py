@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from components.compatibility import TRANSFER_MEMORY_BYTES, TransferPlan, plan_transfer
+from components.dtypes import check_policy
+from components.errors import BadParameter
 from components.layout import read_layout
 from components.named import find_named
 from components.progress import human_bytes
@@ -93,12 +95,23 @@ def resolve(*, source_base: str, source_tuned: str, target_base: str, scale: str
     )
 
 
-def check_names(*, suite: str, recipe: str) -> None:
-    """Refuse a suite or, if one is named, a recipe that does not exist.
+def check_values(*, scale: str, dtype: str, suite: str, recipe: str, gate_tolerance: float) -> None:
+    """Refuse values that cannot be, before anything is looked at.
+
+    Args:
+        scale: λ.
+        dtype: the dtype policy.
+        suite: name of an evaluation suite.
+        recipe: name of a fine-tuning recipe, empty where nothing is fine-tuned.
+        gate_tolerance: a share of the score.
 
     Raises:
-        BadParameter: it does not.
+        BadParameter: one of them is not what it must be.
     """
+    parse_scale(scale)
+    check_policy(dtype)
     find_named("suite", suite)
     if recipe:
         find_named("recipe", recipe)
+    if not 0 <= gate_tolerance <= 1:
+        raise BadParameter(f"gate_tolerance is {gate_tolerance}", do="give a share of the score from 0 to 1")

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from components.arithmetic import add_scaled_delta, cast, narrow, widen
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from components.arithmetic import add_scaled_delta, cast, narrow, widen
 
 TORCH = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64}
 EVERY_16_BITS = np.arange(1 << 16, dtype=np.uint16).view(np.uint8)

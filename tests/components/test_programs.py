@@ -78,9 +78,7 @@ def test_environment_and_working_directory_reach_the_program(tmp_path):
 
 def test_a_failure_tells_the_exit_code_and_the_last_lines(tmp_path):
     with pytest.raises(ProgramFailed) as failure:
-        programs.run(
-            python("for i in range(100): print('line', i)\nraise SystemExit(7)"), log=tmp_path / "out.log"
-        )
+        programs.run(python("for i in range(100): print('line', i)\nraise SystemExit(7)"), log=tmp_path / "out.log")
     text = str(failure.value)
     assert "exit code 7" in text
     assert "line 99" in text

@@ -5,10 +5,11 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from components.compatibility import LM_HEAD
 from components.errors import Incompatible
 from pipelines.transfer_command import transfer_references
-from safetensors.torch import load_file, save_file
 from tinymodels import WORDS, make_checkpoint
 
 TORCH = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float16": torch.float16}

@@ -1,0 +1,36 @@
+from typing import NamedTuple, Optional
+
+from kfp.dsl import HTML, Artifact, Input, Markdown, Model, Output
+
+from components.image import component
+
+
+@component
+def compare(
+    target_base: Input[Model],
+    recycled: Input[Model],
+    source_tuned: Input[Model],
+    target_base_evaluation: Input[Artifact],
+    recycled_evaluation: Input[Artifact],
+    source_tuned_evaluation: Input[Artifact],
+    statistics: Input[Artifact],
+    notes: list,  # type: ignore[type-arg] # the form that KFP reads
+    gate_tolerance: float,
+    report: Output[HTML],
+    summary: Output[Markdown],
+    target_tuned: Optional[Input[Model]] = None,  # noqa: UP045 - the form that KFP reads
+    target_tuned_evaluation: Optional[Input[Artifact]] = None,  # noqa: UP045
+) -> NamedTuple("Verdict", [("passed", bool), ("reason", str)]):  # type: ignore[valid-type]
+    """Hold the recycled model against the others, decide whether it passes, and write the report."""
+    from components.compare.run import compare_artifacts
+    from components.step import step
+
+    models = {
+        "target base": (target_base, target_base_evaluation),
+        "recycled": (recycled, recycled_evaluation),
+        "source fine-tuned": (source_tuned, source_tuned_evaluation),
+        "target fine-tuned": (target_tuned, target_tuned_evaluation),
+    }
+    given = {role: pair for role, pair in models.items() if None not in pair}
+    with step("compare with the fine-tuned target" if len(given) == len(models) else "compare") as run:
+        return compare_artifacts(given, statistics.path, notes, gate_tolerance, report.path, summary.path, run)

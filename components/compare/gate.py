@@ -1,0 +1,72 @@
+"""Whether the recycled model is good enough to take the fine-tuned model's place."""
+
+from dataclasses import dataclass
+
+from components.compare.paired import Estimate
+from components.compare.text import interval, points
+
+DEFAULT_TOLERANCE = 0.02
+"""In score units: how far below the source fine-tuned model the recycled one may score."""
+
+ROUNDING = 1e-9
+"""A difference of exactly the tolerance passes, whatever the last bits of its mean are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One condition of the gate."""
+
+    name: str
+    passed: bool
+    finding: str
+    """What was found, with figures, as the rest of a sentence that begins `The recycled model`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateDecision:
+    """Whether the gate opens, and why."""
+
+    passed: bool
+    reason: str
+    checks: tuple[Check, ...]
+
+
+def decide(*, against_base: Estimate, against_source: Estimate, tolerance: float = DEFAULT_TOLERANCE) -> GateDecision:
+    """Judge the recycled model by its mean score over the suite's tasks.
+
+    Args:
+        against_base: recycled − target base; its whole interval must be above 0.
+        against_source: recycled − source fine-tuned; its value must be at least −`tolerance`.
+        tolerance: in score units, so that 0.02 is 2 percentage points.
+    """
+    checks = (_better_than_base(against_base), _keeps_up(against_source, tolerance))
+    failed = [check for check in checks if not check.passed]
+    reason = f"The recycled model {' and '.join(check.finding for check in failed or checks)}."
+    return GateDecision(passed=not failed, reason=reason, checks=checks)
+
+
+def _better_than_base(found: Estimate) -> Check:
+    if found.low > 0:
+        finding = f"beats the target base by {_amount(found.value)} (95 % interval {interval(found)})"
+    elif found.high < 0:
+        finding = f"scores {_amount(found.value)} below the target base (95 % interval {interval(found)})"
+    else:
+        finding = (
+            f"is not shown to beat the target base: the difference is {points(found.value)} points, "
+            f"and its 95 % interval, {interval(found)}, reaches 0"
+        )
+    return Check(name="Beats the target base", passed=found.low > 0, finding=finding)
+
+
+def _keeps_up(found: Estimate, tolerance: float) -> Check:
+    side = "above" if found.value >= 0 else "below"
+    return Check(
+        name="Keeps up with the source fine-tuned model",
+        passed=found.value >= -tolerance - ROUNDING,
+        finding=f"scores {_amount(found.value)} {side} the source fine-tuned model "
+        f"(at most {_amount(tolerance)} below is allowed)",
+    )
+
+
+def _amount(value: float) -> str:
+    return f"{points(abs(value)).lstrip('+')} points"

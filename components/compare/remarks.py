@@ -1,0 +1,43 @@
+"""What a reader should know before trusting the figures."""
+
+from components.compare.inputs import ReportInput
+from components.statistics import TensorStatistics, total
+
+UNRELATED_GAP = 1.0
+"""‖M_t − M_s‖ / ‖M_s‖ above which the bases share too little: √2 is what two unrelated models have."""
+
+
+def whole_model(report: ReportInput) -> TensorStatistics:
+    """All tensors added up."""
+    return total("model", report.statistics)
+
+
+def remarks(report: ReportInput) -> tuple[str, ...]:
+    """The notes of planning, and what the figures themselves give reason to say."""
+    return (*report.notes, *_about_harness(report), *_about_tensors(report))
+
+
+def _about_harness(report: ReportInput) -> list[str]:
+    harnesses = sorted({model.evaluation.harness for model in report.models})
+    if len(harnesses) == 1:
+        return []
+    return [
+        f"The models were evaluated with different programs ({', '.join(harnesses)}): differences may come from those."
+    ]
+
+
+def _about_tensors(report: ReportInput) -> list[str]:
+    if not report.statistics:
+        return []
+    model = whole_model(report)
+    found = []
+    if model.nonfinite:
+        found.append(f"{model.nonfinite} elements are NaN or infinite in at least one of the three checkpoints.")
+    if not model.delta_squared:
+        found.append("The source fine-tuned model equals its base: the transfer added nothing.")
+    if model.relative_gap >= UNRELATED_GAP:
+        found.append(
+            f"The two bases look unrelated: they differ by {100 * model.relative_gap:.0f} % of the source base's norm, "
+            "and about 141 % is what two models trained apart have. Fine-tuning transfer is not expected to work."
+        )
+    return found

@@ -1,0 +1,30 @@
+"""`demo:NAME` as a checkpoint reference: a release of the demo world, made when it is first asked for."""
+
+import logging
+import re
+
+from components import settings
+from components.errors import BadReference
+from components.folder import FolderSource
+from components.work import claimed
+
+logger = logging.getLogger(__name__)
+
+
+def demo_source(name: str) -> FolderSource:
+    """Open a demo release.
+
+    Raises:
+        BadReference: that is no name.
+        BadParameter: the demo has no release of this name.
+    """
+    if not re.fullmatch(r"[a-z0-9-]+", name):
+        raise BadReference(f"{name!r} is no name of a demo release", do="use a name such as demo:release-1")
+    folder = settings.home() / "demo"
+    release = folder / name
+    if not release.is_dir():
+        from components.demo.releases import build
+
+        with claimed(release, wait=True):
+            build(name, folder, progress=logger.info)
+    return FolderSource(path=release)

@@ -1,0 +1,114 @@
+"""Made-up models with realistic figures."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from components.compare.inputs import Model, Role
+from components.evaluation import Evaluation, Sample, TaskScore
+from components.statistics import TensorStatistics
+
+SUITE_DIGEST = "c0ffee" * 10 + "beef"
+
+
+def build_evaluation(
+    scores: dict[str, list[float]], *, name: str = "model", reply: str = "42", **changes
+) -> Evaluation:
+    """An evaluation with these scores, sample `i` of each task having the id `str(i)`."""
+    fields = {
+        "suite": "demo",
+        "suite_digest": SUITE_DIGEST,
+        "harness": "lm-eval 0.4.13",
+        "model_name": name,
+        "model_digest": "0" * 64,
+        "seconds": 12.3,
+        "tasks": tuple(
+            TaskScore(
+                task=task,
+                description=f"what {task} asks",
+                metric="exact match",
+                score=sum(values) / len(values),
+                samples=len(values),
+            )
+            for task, values in scores.items()
+        ),
+        "samples": tuple(
+            Sample(task=task, id=str(i), question=f"question {i} of {task}", expected="42", reply=reply, score=value)
+            for task, values in scores.items()
+            for i, value in enumerate(values)
+        ),
+    }
+    return Evaluation(**(fields | changes))
+
+
+def build_models(
+    shares: dict[Role, float], *, tasks: int = 2, samples: int = 96, reply: str = "42", seed: int = 1
+) -> tuple[Model, ...]:
+    """One model a role, whose samples are right with the given probability."""
+    rng = random.Random(seed)
+    return tuple(
+        Model(
+            role=role,
+            evaluation=build_evaluation(
+                {f"task_{t}": [float(rng.random() < share) for _ in range(samples)] for t in range(tasks)},
+                name=f"demo/{role.replace(' ', '-')}",
+                reply=reply,
+            ),
+            lineage=(
+                ("digest", f"{index}a" * 32),
+                ("from", f"hub demo/base@{'0123456789' * 4}"),
+                ("stored at", f"file:///store/checkpoints/{index}a"),
+            ),
+        )
+        for index, (role, share) in enumerate(shares.items())
+    )
+
+
+def build_statistics(layers: int, *, seed: int = 2) -> tuple[TensorStatistics, ...]:
+    """Embeddings, `layers` layers of two tensors each, final norm and head."""
+    rng = random.Random(seed)
+    names = ["model.embed_tokens.weight"]
+    for layer in range(layers):
+        names += [f"model.layers.{layer}.self_attn.q_proj.weight", f"model.layers.{layer}.mlp.up_proj.weight"]
+    return tuple(_tensor(name, rng) for name in [*names, "model.norm.weight", "lm_head.weight"])
+
+
+def _tensor(name: str, rng: random.Random) -> TensorStatistics:
+    source = 4000.0
+    delta = source * (0.01 * rng.uniform(0.8, 1.3)) ** 2
+    gap = source * (0.15 * rng.uniform(0.7, 1.2)) ** 2
+    return TensorStatistics(
+        name=name,
+        elements=1_048_576,
+        delta_squared=delta,
+        gap_squared=gap,
+        source_squared=source,
+        delta_dot_gap=rng.uniform(-0.03, 0.08) * (delta * gap) ** 0.5,
+        max_abs_delta=0.0123,
+        unchanged=40_000,
+        nonfinite=0,
+    )
+
+
+DEMO: dict[Role, float] = {"target base": 0.0, "recycled": 0.9, "source fine-tuned": 0.06, "target fine-tuned": 0.96}
+
+
+@pytest.fixture
+def make_evaluation() -> Callable[..., Evaluation]:
+    return build_evaluation
+
+
+@pytest.fixture
+def make_models() -> Callable[..., tuple[Model, ...]]:
+    return build_models
+
+
+@pytest.fixture
+def make_statistics() -> Callable[..., tuple[TensorStatistics, ...]]:
+    return build_statistics
+
+
+@pytest.fixture
+def demo_models() -> tuple[Model, ...]:
+    return build_models(DEMO)
