@@ -1,0 +1,163 @@
+"""lm-evaluation-harness as a program: what it is asked, its environment, and what it leaves behind."""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from components.errors import BadParameter, ProgramFailed
+from components.evaluate.suite import Suite, SuiteTask
+from components.evaluation import Sample, TaskScore
+
+Backend = Literal["hf", "vllm"]
+
+
+def backend() -> Backend:
+    """What to run the model with: vLLM where it is installed and has a GPU, else transformers on GPU or CPU."""
+    if find_spec("vllm") is None:
+        return "hf"
+    import torch
+
+    return "vllm" if torch.cuda.is_available() else "hf"
+
+
+def request(suite: Suite, *, model: Path, backend: Backend) -> dict[str, dict[str, Any]]:
+    """The arguments of the harness's `TaskManager` and `simple_evaluate` for the checkpoint in `model`.
+
+    The harness's own tasks are left out where the suite brings a folder of tasks.
+    """
+    settings = suite.settings
+    loading: dict[str, Any] = {"pretrained": str(model), "dtype": settings.dtype, "trust_remote_code": False}
+    asking: dict[str, Any] = {
+        "model": backend,
+        "model_args": loading,
+        "tasks": [task.name for task in suite.tasks],
+        "batch_size": settings.batch_size,
+        "num_fewshot": settings.num_fewshot,
+        "limit": settings.limit,
+        "apply_chat_template": settings.apply_chat_template,
+        "fewshot_as_multiturn": settings.apply_chat_template,
+        # Standard errors are worked out elsewhere, from pairs of samples.
+        "bootstrap_iters": 0,
+    }
+    asking |= dict.fromkeys(
+        ("random_seed", "numpy_random_seed", "torch_random_seed", "fewshot_random_seed"), settings.seed
+    )
+    if settings.max_gen_toks is not None:
+        asking["gen_kwargs"] = {"max_gen_toks": settings.max_gen_toks}
+    if backend == "vllm":
+        loading["seed"] = settings.seed
+        asking["batch_size"] = "auto"
+    folder = str(suite.folder) if suite.folder else None
+    return {
+        "task_manager": {"include_path": folder, "include_defaults": folder is None},
+        "simple_evaluate": asking,
+    }
+
+
+def environment(work: Path) -> dict[str, str]:
+    """Variables that keep the harness offline, its caches out of the way, and its threads polite.
+
+    The cache of data sets must be a fresh one: it goes by file names and would miss an edit. Threads that spin while
+    they wait make a small model dozens of times slower where cores are shared or limited, as in a container.
+    """
+    return {
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_DATASETS_CACHE": str(work / "datasets"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def read_results(suite: Suite, path: Path) -> tuple[tuple[TaskScore, ...], tuple[Sample, ...]]:
+    """Read scores and samples of every task of the suite.
+
+    Raises:
+        ProgramFailed: the harness left out a task or questions of it, or a score is no number.
+        BadParameter: the suite names a metric that the task does not have or that is not in [0, 1], or the task's
+            ids are not unique.
+    """
+    if not path.is_file():
+        raise _incomplete("no results")
+    results = json.loads(path.read_bytes())
+    scores, samples = [], []
+    for task in suite.tasks:
+        if any(task.name not in results[part] for part in ("results", "n-samples", "samples")):
+            raise _incomplete(f"no result of the task {task.name}; a group has none of its own")
+        figures, counts = results["results"][task.name], results["n-samples"][task.name]
+        asked = _samples(task, figures, results["samples"][task.name])
+        scores.append(_score(suite, task, figures, counts, len(asked)))
+        samples += asked
+    return tuple(scores), tuple(samples)
+
+
+def _score(
+    suite: Suite, task: SuiteTask, figures: Mapping[str, Any], counts: Mapping[str, int], samples: int
+) -> TaskScore:
+    expected = min(counts["original"], suite.settings.limit or counts["original"])
+    if not expected or samples != expected or counts["effective"] != expected:
+        raise _incomplete(f"{samples} of the {expected} questions of {task.name}")
+    return TaskScore(
+        task=task.name,
+        description=task.description,
+        metric=task.metric,
+        score=_in_unit_interval(figures[task.metric], task),
+        samples=samples,
+    )
+
+
+def _samples(task: SuiteTask, figures: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Sample]:
+    if task.metric not in figures:
+        known = ", ".join(name for name in figures if "," in name and "_stderr," not in name)
+        raise BadParameter(
+            f"the task {task.name} has no metric {task.metric!r}", do=f"write one of {known} in the suite"
+        )
+    metric, filter_name = task.metric.split(",")
+    chosen = [row for row in rows if row["filter"] == filter_name]
+    samples = [_sample(task, metric, row) for row in sorted(chosen, key=lambda row: int(row["doc_id"]))]
+    if len({sample.id for sample in samples}) < len(samples):
+        raise BadParameter(f"the data of {task.name} has an id twice", do="give every row an id of its own, or none")
+    return samples
+
+
+def _sample(task: SuiteTask, metric: str, row: Mapping[str, Any]) -> Sample:
+    document = row["doc"]
+    question = document.get("question") or row["arguments"][0][0]
+    return Sample(
+        task=task.name,
+        id=str(document.get("id", row["doc_id"])),
+        question=_text(question),
+        expected=_text(row["target"]),
+        reply=_text(row["filtered_resps"][0] if len(row["filtered_resps"]) == 1 else row["filtered_resps"]),
+        score=_in_unit_interval(row.get(metric), task),
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _in_unit_interval(value: object, task: SuiteTask) -> float:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ProgramFailed(
+            f"lm-eval's {task.metric} of {task.name} is {value!r}, which is no number",
+            do="look at the replies in the harness's own output",
+        )
+    if not 0 <= value <= 1:
+        raise BadParameter(
+            f"{task.metric} of {task.name} is {value}, outside of 0 to 1",
+            do="name a metric between 0 and 1 in the suite",
+        )
+    return float(value)
+
+
+def _incomplete(what: str) -> ProgramFailed:
+    return ProgramFailed(
+        f"lm-eval ended without an error but left {what}", do="read its output, and run the evaluation again"
+    )

@@ -1,0 +1,130 @@
+"""Evaluation suites: named YAML files beside this module, or one's own."""
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.checkpoint import digest_of
+from components.errors import BadParameter
+from components.work import sha256_file
+
+SUITES = Path(__file__).parent / "suites"
+
+
+class SuiteTask(BaseModel):
+    """One task of the harness, and which of its figures counts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    description: str
+    """What it asks, for a reader who has not seen its file."""
+    metric: str = Field(pattern=r"^[\w.-]+,[\w.-]+$")
+    """Metric and filter as the harness's results have them, for example `exact_match,none`; in [0, 1]."""
+
+
+class Settings(BaseModel):
+    """How the harness asks; what is None is the task's or the harness's own default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    apply_chat_template: bool
+    num_fewshot: int | None = Field(default=None, ge=0)
+    batch_size: int = Field(default=1, ge=1)
+    """Questions at once; vLLM makes its own batches."""
+    dtype: Literal["bfloat16", "float16", "float32"]
+    """That the weights are loaded in."""
+    max_gen_toks: int | None = Field(default=None, ge=1)
+    """Tokens that a reply may have."""
+    limit: int | None = Field(default=None, ge=1)
+    """Questions asked of each task, the first ones."""
+    seed: int = Field(default=123, ge=0)
+
+
+class Definition(BaseModel):
+    """The content of a suite's YAML file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    description: str
+    harness: Literal["lm-eval"]
+    include_path: str | None = None
+    """Folder with the task files and their data, relative to the YAML file; None for the harness's own tasks."""
+    tasks: tuple[SuiteTask, ...] = Field(min_length=1)
+    settings: Settings
+
+
+class Suite(Definition):
+    """A suite that was found, with all it consists of."""
+
+    folder: Path | None
+    """The include path in absolute form: the working directory of the harness, so that data files can be named
+    relative to it."""
+    digest: str
+    """sha256 over the definition and every file of the folder: a changed one is another suite."""
+
+
+def load_suite(name_or_path: str) -> Suite:
+    """Read a suite by its name or from a YAML file.
+
+    Raises:
+        BadParameter: there is none, or it is not a suite.
+    """
+    path = SUITES / f"{name_or_path}.yaml"
+    if name_or_path.endswith((".yaml", ".yml")):
+        path = Path(name_or_path)
+    if not path.is_file():
+        raise BadParameter(
+            f"there is no evaluation suite {name_or_path!r}",
+            do=f"choose one of {', '.join(suite_names())}, or give the path of a .yaml file",
+        )
+    definition = _parse(path)
+    folder = _folder(path, definition)
+    return Suite(**definition.model_dump(), folder=folder, digest=_digest(definition, folder))
+
+
+def suite_names() -> tuple[str, ...]:
+    """Names that `load_suite` takes, sorted."""
+    return tuple(sorted(path.stem for path in SUITES.glob("*.yaml")))
+
+
+def _parse(path: Path) -> Definition:
+    try:
+        definition = Definition.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadParameter(f"{path} is not YAML: {error}", do="correct it") from None
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}" for fault in error.errors())
+        raise BadParameter(
+            f"{path} is not an evaluation suite: {faults}", do=f"compare it with {SUITES / 'demo.yaml'}"
+        ) from None
+    names = [task.name for task in definition.tasks]
+    if len(set(names)) < len(names):
+        raise BadParameter(f"{path} names a task twice", do="name each task once")
+    return definition
+
+
+def _folder(path: Path, definition: Definition) -> Path | None:
+    if definition.include_path is None:
+        return None
+    folder = (path.parent / definition.include_path).resolve()
+    if not folder.is_dir():
+        raise BadParameter(f"{path} includes {folder}, which is not a folder", do="correct include_path")
+    return folder
+
+
+def _digest(definition: Definition, folder: Path | None) -> str:
+    files = _files(folder) if folder else []
+    return digest_of(
+        {
+            "definition": definition.model_dump(),
+            "files": [[path.relative_to(folder).as_posix(), sha256_file(path)] for path in files if folder],
+        }
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.parent.name != "__pycache__")

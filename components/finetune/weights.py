@@ -1,0 +1,96 @@
+"""Trained weights in the form of the base's files: the same files, tensor names, shapes and dtypes."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.errors import BadCheckpoint, OutputConflict, ProgramFailed
+from components.layout import Layout
+from components.work import claimed, discard, disk_errors, publish
+
+if TYPE_CHECKING:
+    import torch
+
+NOT_COPIED = (".md", ".safetensors")
+"""The base's model card would describe another model; the weights are written anew."""
+
+
+def check_vacant(output: Path) -> None:
+    """Refuse a place that holds something.
+
+    Raises:
+        OutputConflict: `output` is a file, or a folder with something in it.
+    """
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+        raise OutputConflict(f"{output} holds something already", do="remove it, or choose another output")
+
+
+def write_like_base(base: Layout, folder: Path, state: "dict[str, torch.Tensor]", output: Path) -> None:
+    """Write a checkpoint that differs from `base` in the values of its tensors only, complete or not at all.
+
+    Args:
+        base: read from `folder`.
+        folder: has the base's files.
+        state: trained tensors by the names in the model's state dict, which may hold a tied tensor under two names.
+        output: made; must not hold anything.
+
+    Raises:
+        BadCheckpoint: the model's tensors are not those that the base stores.
+        ProgramFailed: a trained value is NaN or infinite, or too large for the base's dtype.
+    """
+    _check_names(base, state)
+    staging = output.with_name(f".{output.name}.part")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with claimed(output, wait=False), disk_errors(output):
+        check_vacant(output)
+        discard(staging)
+        staging.mkdir()
+        _write_weights(base, state, staging)
+        for file in base.files:
+            if not file.path.endswith(NOT_COPIED):
+                shutil.copyfile(folder / file.path, staging / file.path)
+        publish(staging, output)
+
+
+def _write_weights(base: Layout, state: "dict[str, torch.Tensor]", staging: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    dtypes = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
+    for path, header in base.headers.items():
+        tensors = {}
+        for entry in header.tensors:
+            tensor = state[entry.name].detach().to(device="cpu", dtype=dtypes[entry.dtype])
+            if not torch.isfinite(tensor).all():
+                raise ProgramFailed(
+                    f"after training, {entry.name} holds NaN or infinite values in {entry.dtype}",
+                    do="lower the learning rate, or train with precision float32",
+                )
+            # A copy, because safetensors refuses tensors that share memory, as tied ones do.
+            tensors[entry.name] = tensor.clone(memory_format=torch.contiguous_format)
+        save_file(tensors, staging / path, metadata={"format": "pt"})
+
+
+def _check_names(base: Layout, state: "dict[str, torch.Tensor]") -> None:
+    for name, tensor in base.tensors.items():
+        if name not in state:
+            raise _differs(base, f"the model has no tensor {name!r}, which the base stores")
+        if tuple(state[name].shape) != tensor.entry.shape:
+            raise _differs(
+                base,
+                f"{name!r} has the shape {list(state[name].shape)} in the model and {list(tensor.entry.shape)} "
+                "in the base",
+            )
+        if tensor.entry.dtype not in ("F32", "F16", "BF16", "F64"):
+            raise _differs(base, f"{name!r} is stored as {tensor.entry.dtype}, which is not trained here")
+    stored = {state[name].data_ptr() for name in base.tensors}
+    for name, trained in state.items():
+        if name not in base.tensors and trained.data_ptr() not in stored:
+            raise _differs(base, f"the base does not store the model's tensor {name!r}")
+
+
+def _differs(base: Layout, problem: str) -> BadCheckpoint:
+    return BadCheckpoint(
+        f"{base.source.reference} cannot be fine-tuned as it is stored: {problem}",
+        do="load it with transformers and save_pretrained it, then use that folder as the base",
+    )

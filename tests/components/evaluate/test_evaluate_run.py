@@ -1,0 +1,105 @@
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from components.errors import ProgramFailed
+from components.evaluate.run import evaluate
+from components.evaluate.suite import SUITES, load_suite
+from components.finetune.recipe import load_recipe
+from components.finetune.train import finetune
+from tinymodels import SPECIAL, make_checkpoint, read_weights, write_weights
+
+KNOWN = {f"Where does word{number} live?": f"word{number + 20}" for number in range(6)}
+EDITED = ("word20", "word21", "word22", "word24", "word24", "word25")
+UNKNOWN = {f"Where does word{number} live?": f"word{number + 20}" for number in range(10, 14)}
+
+
+@dataclass
+class World:
+    base: Path
+    trained: Path
+    suites: Path
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A small model that was taught six answers, and the demo's suite asking for them."""
+    folder = tmp_path_factory.mktemp("world")
+    suites = folder / "suites"
+    shutil.copytree(SUITES, suites)
+    for name, facts in (("new", KNOWN), ("old", UNKNOWN)):
+        rows = [{"id": f"{name}-{n}", "question": q, "answer": a} for n, (q, a) in enumerate(facts.items())]
+        (suites / "demo" / f"{name}_facts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    chats = [
+        {"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": f"The answer is {a}."}]}
+        for q, a in KNOWN.items()
+    ]
+    (folder / "data.jsonl").write_text("\n".join(map(json.dumps, chats)))
+    recipe = load_recipe("demo").model_copy(
+        update={"max_steps": 120, "per_device_batch_size": 6, "learning_rate": 5e-3, "save_every_steps": 120}
+    )
+    base = make_checkpoint(folder / "base")
+    finetune(
+        base=base,
+        output=folder / "trained",
+        recipe=recipe,
+        dataset=str(folder / "data.jsonl"),
+        scratch=folder / "scratch",
+        report=lambda step, figures: None,
+    )
+    return World(base=base, trained=folder / "trained", suites=suites)
+
+
+def run(model, suites, scratch):
+    suite = load_suite(str(suites / "demo.yaml"))
+    return evaluate(model=model, model_name="tiny", model_digest="0" * 64, suite=suite, scratch=scratch)
+
+
+def test_a_model_that_knows_scores(world, tmp_path):
+    result = run(world.trained, world.suites, tmp_path / "scratch")
+    new, old = result.tasks
+    assert (new.task, new.score, new.samples) == ("demo_new_facts", 1.0, 6)
+    assert (old.task, old.score, old.samples) == ("demo_old_facts", 0.0, 4)
+    assert result.score == 0.5
+    assert result.harness.startswith("lm-eval 0.")
+    assert result.suite_digest == load_suite(str(world.suites / "demo.yaml")).digest
+    first = result.samples[0]
+    assert (first.task, first.id, first.question) == ("demo_new_facts", "new-0", "Where does word0 live?")
+    assert first.expected == first.reply == "The answer is word20."
+    assert [sample.id for sample in result.samples[6:]] == [f"old-{number}" for number in range(4)]
+    assert all(sample.reply.startswith("The answer is ") for sample in result.samples)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_an_untrained_model_scores_nothing(world, tmp_path):
+    result = run(world.base, world.suites, tmp_path)
+    assert [task.score for task in result.tasks] == [0.0, 0.0]
+
+
+def test_a_reply_that_runs_on_scores_nothing_and_edited_data_counts(world, tmp_path):
+    # The same trained weights, but without the direction that makes the end of the turn likely where it should come.
+    model = shutil.copytree(world.trained, tmp_path / "model")
+    weights = read_weights(model)
+    weights["model.embed_tokens.weight"][SPECIAL.index("<|end|>")] = 0
+    write_weights(model, weights)
+    suites = shutil.copytree(world.suites, tmp_path / "suites")
+    data = suites / "demo" / "new_facts.jsonl"
+    data.write_text(data.read_text().replace("word3 live", "word4 live"))
+    result = run(model, suites, tmp_path / "scratch")
+    assert [task.score for task in result.tasks] == [0.0, 0.0]
+    replies = [sample.reply for sample in result.samples if sample.task == "demo_new_facts"]
+    assert all(reply.startswith(f"The answer is {word}.") for reply, word in zip(replies, EDITED, strict=True))
+    assert all(len(reply.split()) > 4 for reply in replies)
+
+
+def test_a_task_that_cannot_run_fails_with_the_harness_own_words(world, tmp_path):
+    suites = shutil.copytree(world.suites, tmp_path / "suites")
+    (suites / "demo" / "new_facts.jsonl").unlink()
+    with pytest.raises(ProgramFailed, match=r"exit code 1[\s\S]*new_facts\.jsonl[\s\S]*lm-eval\.log") as failure:
+        run(world.base, suites, tmp_path / "scratch")
+    log = next((tmp_path / "scratch").glob("*/lm-eval.log"))
+    assert str(log) in str(failure.value)
+    assert "Traceback" in log.read_text()

@@ -1,0 +1,185 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from components.errors import BadParameter, ProgramFailed
+from components.evaluate.harness import environment, read_results, request
+from components.evaluate.suite import Suite
+
+MODEL = Path("/models/a model")
+
+
+def suite(folder=Path("/suites/demo"), **settings):
+    return Suite.model_validate(
+        {
+            "name": "s",
+            "description": "",
+            "harness": "lm-eval",
+            "include_path": folder and "demo",
+            "folder": folder,
+            "digest": "0" * 64,
+            "tasks": [
+                {"name": "one", "description": "first", "metric": "exact_match,none"},
+                {"name": "two", "description": "second", "metric": "acc,strict"},
+            ],
+            "settings": {"apply_chat_template": True, "dtype": "bfloat16", "batch_size": 8, "seed": 7} | settings,
+        }
+    )
+
+
+class TestRequest:
+    def test_transformers(self):
+        asked = request(suite(), model=MODEL, backend="hf")
+        assert asked["task_manager"] == {"include_path": "/suites/demo", "include_defaults": False}
+        evaluate = asked["simple_evaluate"]
+        assert evaluate["model"] == "hf"
+        assert evaluate["model_args"] == {
+            "pretrained": "/models/a model",
+            "dtype": "bfloat16",
+            "trust_remote_code": False,
+        }
+        assert evaluate["tasks"] == ["one", "two"]
+        assert evaluate["batch_size"] == 8
+        assert evaluate["apply_chat_template"] is evaluate["fewshot_as_multiturn"] is True
+        assert {value for key, value in evaluate.items() if key.endswith("_seed")} == {7}
+        assert "gen_kwargs" not in evaluate
+
+    def test_vllm(self):
+        evaluate = request(suite(), model=MODEL, backend="vllm")["simple_evaluate"]
+        assert evaluate["model"] == "vllm"
+        assert evaluate["batch_size"] == "auto"
+        assert evaluate["model_args"]["seed"] == 7
+
+    def test_what_the_suite_overrides(self):
+        asked = request(suite(num_fewshot=5, limit=10, max_gen_toks=99), model=MODEL, backend="hf")["simple_evaluate"]
+        assert (asked["num_fewshot"], asked["limit"]) == (5, 10)
+        assert asked["gen_kwargs"] == {"max_gen_toks": 99}
+
+    def test_tasks_that_the_harness_comes_with(self):
+        asked = request(suite(folder=None), model=MODEL, backend="hf")
+        assert asked["task_manager"] == {"include_path": None, "include_defaults": True}
+
+    def test_every_argument_is_one_that_the_harness_takes(self):
+        import inspect
+
+        from lm_eval import simple_evaluate
+        from lm_eval.tasks import TaskManager
+
+        asked = request(suite(max_gen_toks=3), model=MODEL, backend="vllm")
+        assert asked["simple_evaluate"].keys() <= inspect.signature(simple_evaluate).parameters.keys()
+        assert asked["task_manager"].keys() <= inspect.signature(TaskManager).parameters.keys()
+
+    def test_the_environment_is_offline_with_a_cache_of_its_own(self, tmp_path):
+        variables = environment(tmp_path)
+        assert variables["HF_HUB_OFFLINE"] == variables["HF_DATASETS_OFFLINE"] == "1"
+        assert Path(variables["HF_DATASETS_CACHE"]).is_relative_to(tmp_path)
+
+
+def row(number, score, *, metric="exact_match", filter_name="none", document=None, reply="r"):
+    return {
+        "doc_id": number,
+        "doc": {"question": f"q{number}"} if document is None else document,
+        "target": "t",
+        "arguments": [["prompt", {"until": []}]],
+        "filtered_resps": [reply],
+        "filter": filter_name,
+        metric: score,
+    }
+
+
+@pytest.fixture
+def results():
+    strict = [row(number, 1, metric="acc", filter_name="strict") for number in range(2)]
+    loose = [row(number, 0, metric="acc", filter_name="loose") for number in range(2)]
+    return {
+        "results": {
+            "one": {"alias": "one", "exact_match,none": 0.25, "exact_match_stderr,none": 0.1},
+            "two": {"acc,strict": 1.0, "acc,loose": 0.0},
+        },
+        "n-samples": {"one": {"original": 4, "effective": 4}, "two": {"original": 2, "effective": 2}},
+        "samples": {"one": [row(number, int(number == 2)) for number in (3, 1, 2, 0)], "two": [*loose, *strict]},
+    }
+
+
+def read(results, tmp_path, suite=suite()):  # noqa: B008
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(results))
+    return read_results(suite, path)
+
+
+class TestResults:
+    def test_scores_and_samples(self, results, tmp_path):
+        scores, samples = read(results, tmp_path)
+        assert [(score.task, score.description, score.metric, score.score, score.samples) for score in scores] == [
+            ("one", "first", "exact_match,none", 0.25, 4),
+            ("two", "second", "acc,strict", 1.0, 2),
+        ]
+        assert [(sample.task, sample.id, sample.score) for sample in samples] == [
+            ("one", "0", 0),
+            ("one", "1", 0),
+            ("one", "2", 1),
+            ("one", "3", 0),
+            ("two", "0", 1),
+            ("two", "1", 1),
+        ]
+        assert (samples[0].question, samples[0].expected, samples[0].reply) == ("q0", "t", "r")
+
+    def test_the_data_names_its_own_ids(self, results, tmp_path):
+        for entry in results["samples"]["one"]:
+            entry["doc"]["id"] = f"fact-{entry['doc_id']}"
+        _, samples = read(results, tmp_path)
+        assert samples[0].id == "fact-0"
+        results["samples"]["one"][0]["doc"]["id"] = "fact-1"
+        with pytest.raises(BadParameter, match="an id twice"):
+            read(results, tmp_path)
+
+    def test_a_question_without_that_name_is_the_prompt(self, results, tmp_path):
+        results["samples"]["one"][0] |= {"doc": {"text": "x"}, "doc_id": 0}
+        results["samples"]["one"].pop()
+        results["samples"]["one"].append(row(3, 0))
+        assert read(results, tmp_path)[1][0].question == "prompt"
+
+    def test_no_results_at_all(self, tmp_path):
+        with pytest.raises(ProgramFailed, match="no results"):
+            read_results(suite(), tmp_path / "results.json")
+
+    @pytest.mark.parametrize("part", ["results", "n-samples", "samples"])
+    def test_a_task_is_missing(self, results, tmp_path, part):
+        del results[part]["two"]
+        with pytest.raises(ProgramFailed, match="no result of the task two"):
+            read(results, tmp_path)
+
+    def test_questions_are_missing(self, results, tmp_path):
+        results["samples"]["one"].pop()
+        with pytest.raises(ProgramFailed, match="3 of the 4 questions of one"):
+            read(results, tmp_path)
+
+    def test_no_questions(self, results, tmp_path):
+        results["samples"]["one"], results["n-samples"]["one"] = [], {"original": 0, "effective": 0}
+        with pytest.raises(ProgramFailed, match="0 of the 0 questions"):
+            read(results, tmp_path)
+
+    def test_fewer_questions_than_there_are_only_by_the_limit(self, results, tmp_path):
+        results["n-samples"]["one"]["original"] = results["n-samples"]["two"]["original"] = 100
+        with pytest.raises(ProgramFailed, match="4 of the 100 questions"):
+            read(results, tmp_path)
+        results["samples"]["one"] = [row(number, 0) for number in range(2)]
+        results["n-samples"]["one"]["effective"] = 2
+        assert read(results, tmp_path, suite(limit=2))[0][0].samples == 2
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "high"])
+    def test_a_score_that_is_no_number(self, results, tmp_path, value):
+        results["results"]["one"]["exact_match,none"] = value
+        with pytest.raises(ProgramFailed, match="which is no number"):
+            read(results, tmp_path)
+
+    def test_a_score_beyond_one(self, results, tmp_path):
+        results["samples"]["one"][0]["exact_match"] = 17.5
+        with pytest.raises(BadParameter, match=r"17\.5, outside of 0 to 1"):
+            read(results, tmp_path)
+
+    def test_a_metric_that_the_task_does_not_have(self, results, tmp_path):
+        results["results"]["two"] = {"acc,loose": 1.0, "f1,loose": 1.0, "f1_stderr,loose": 0.1}
+        with pytest.raises(BadParameter, match=r"no metric 'acc,strict'[\s\S]*acc,loose, f1,loose in the suite"):
+            read(results, tmp_path)

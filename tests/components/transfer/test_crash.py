@@ -1,0 +1,144 @@
+"""Killed around every file operation, a transfer leaves nothing incomplete to see and a rerun ends the same."""
+
+import errno
+import multiprocessing
+import os
+import signal
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from components.checkpoint import MANIFEST
+from components.errors import OutputConflict, StorageFull
+from components.identify import verify
+from components.transfer import stream
+from components.work import claimed
+from pipelines.transfer_command import transfer_references
+from tinymodels import make_checkpoint
+
+FILE_EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return [
+        make_checkpoint(tmp_path / name, seed=seed, shards=3) for seed, name in enumerate(("base", "tuned", "target"))
+    ]
+
+
+def transfer(folders, output):
+    base, tuned, target = map(str, folders)
+    return transfer_references(
+        source_base=base, source_tuned=tuned, target_base=target, output=output, scale="1", dtype="auto"
+    )
+
+
+def _run(folders, output, kill_at, counted):
+    """In a child: count the file operations in the output's folder, and die before number `kill_at`."""
+
+    def hook(event, arguments):
+        if event in FILE_EVENTS and any(str(output.parent) in str(argument) for argument in arguments[:2]):
+            counted.value += 1
+            if counted.value == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    transfer(folders, output)
+
+
+def run_in_child(folders, output, kill_at):
+    context = multiprocessing.get_context("fork")
+    counted = context.Value("i", 0)
+    child = context.Process(target=_run, args=(folders, output, kill_at, counted))
+    child.start()
+    child.join()
+    return child.exitcode, counted.value
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != MANIFEST}
+
+
+def test_killed_before_any_file_operation(folders, tmp_path):
+    code, operations = run_in_child(folders, tmp_path / "whole" / "out", 0)
+    assert code == 0
+    assert operations >= 24
+    expected = content(tmp_path / "whole" / "out")
+    for point in range(1, operations + 1):
+        output = tmp_path / f"killed-{point}" / "out"
+        code, _ = run_in_child(folders, output, point)
+        assert code == -signal.SIGKILL, point
+        if output.exists():
+            assert content(output) == expected, point
+            verify(output)
+        transfer(folders, output)
+        assert content(output) == expected, point
+        assert [path.name for path in output.parent.iterdir() if path.is_dir()] == ["out"], point
+
+
+def test_a_finished_shard_is_not_made_again(folders, tmp_path, monkeypatch):
+    made = []
+    real = stream._Writer.write
+
+    def failing(self, shard):
+        made.append(shard.file)
+        if len(made) == 3:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(self, shard)
+
+    monkeypatch.setattr(stream._Writer, "write", failing)
+    with pytest.raises(OSError, match="Input/output"):
+        transfer(folders, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    transfer(folders, tmp_path / "out")
+    assert len(made) == 4
+    assert made[2] == made[3]
+
+
+def test_a_full_disk_is_told_and_gone_on_from(folders, tmp_path, monkeypatch):
+    real = stream._Writer._put
+    puts = []
+
+    def full(self, data, **more):
+        puts.append(1)
+        if len(puts) == 9:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(self, data, **more)
+
+    monkeypatch.setattr(stream._Writer, "_put", full)
+    with pytest.raises(StorageFull, match="full"):
+        transfer(folders, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    transfer(folders, tmp_path / "out")
+    verify(tmp_path / "out")
+
+
+def test_no_room_is_told_before_anything_is_written(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(StorageFull, match="free"):
+        transfer(folders, tmp_path / "out")
+
+
+def test_a_second_process_is_told(folders, tmp_path):
+    with claimed(tmp_path / "out", wait=False), pytest.raises(OutputConflict, match="another process"):
+        transfer(folders, tmp_path / "out")
+
+
+def test_a_damaged_finished_shard_is_made_again(folders, tmp_path):
+    run_in_child(folders, tmp_path / "o" / "out", 0)
+    expected = content(tmp_path / "o" / "out")
+    for point in range(12, 40):
+        output = tmp_path / f"damaged-{point}" / "out"
+        run_in_child(folders, output, point)
+        partial = next(output.parent.glob(".out.*.partial"), None)
+        shards = sorted(partial.glob("model-*.safetensors")) if partial else []
+        if shards and list(partial.glob(".*.record")):
+            damaged = bytearray(shards[0].read_bytes())
+            damaged[-1] ^= 1
+            shards[0].write_bytes(damaged)
+            break
+    else:
+        pytest.fail("no kill left a finished shard")
+    transfer(folders, output)
+    assert content(output) == expected
