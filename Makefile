@@ -3,6 +3,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed-in-seconds
 
+# Steps are processes of their own; where this is set, each of them would compile every module it imports anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test test-slow check bench clean
 
 demo: $(INSTALLED)  ## the main job: make a small world, recycle a fine-tune in it, judge and register the result

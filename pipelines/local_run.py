@@ -22,6 +22,8 @@ QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    # Threads that spin while they wait take the cores from the ones that work.
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
 
 
