@@ -145,7 +145,7 @@ def _finding(shown: bool, claim: str) -> str:
 
 
 def _warned(outcome: Mapping[str, Any]) -> bool:
-    return any(note.startswith("WARNING") for note in outcome["notes"])
+    return bool(outcome["warning"])
 
 
 def _tell(say: Say, rows: list[Row], findings: list[str], seconds: Mapping[str, float], main: RunResult) -> None:

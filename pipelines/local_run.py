@@ -113,13 +113,18 @@ class _Follower:
         self._running = ""
         self._result.steps.append({"step": name, "state": kind, "seconds": seconds})
         if kind == "ended":
-            self._result.outcome.update(event["outcome"])
+            self._keep(event["outcome"])
             self._say(f"  ✓ {name}  {seconds:.1f} s")
-            for note in event["outcome"].get("notes", ()):
+            for note in filter(None, (event["outcome"].get("warning"), *event["outcome"].get("notes", ()))):
                 self._say(f"      {note}")
         elif kind == "failed":
             self._say(f"  ✗ {name}  {seconds:.1f} s")
             self._failure = ProgramFailed(f"step {name!r} failed: {event['problem']}", do=self._next(event["do"]))
+
+    def _keep(self, outcome: dict[str, Any]) -> None:
+        # Of two comparisons, the one with more models says all that the other does.
+        if len(outcome.get("metrics", ())) >= len(self._result.outcome.get("metrics", ())) or "metrics" not in outcome:
+            self._result.outcome.update(outcome)
 
     def failure(self, error: ProgramFailed) -> RecycleError:
         """The error that tells best why the worker ended."""

@@ -1,10 +1,8 @@
 """What a reader should know before trusting the figures."""
 
 from components.compare.inputs import ReportInput
+from components.relatedness import warning
 from components.statistics import TensorStatistics, total
-
-UNRELATED_GAP = 1.0
-"""‖M_t − M_s‖ / ‖M_s‖ above which the bases share too little: √2 is what two unrelated models have."""
 
 
 def whole_model(report: ReportInput) -> TensorStatistics:
@@ -35,9 +33,6 @@ def _about_tensors(report: ReportInput) -> list[str]:
         found.append(f"{model.nonfinite} elements are NaN or infinite in at least one of the three checkpoints.")
     if not model.delta_squared:
         found.append("The source fine-tuned model equals its base: the transfer added nothing.")
-    if model.relative_gap >= UNRELATED_GAP:
-        found.append(
-            f"The two bases look unrelated: they differ by {100 * model.relative_gap:.0f} % of the source base's norm, "
-            "and about 141 % is what two models trained apart have. Fine-tuning transfer is not expected to work."
-        )
+    if warning(model.relative_gap):
+        found.append(warning(model.relative_gap))
     return found

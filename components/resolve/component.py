@@ -32,6 +32,6 @@ def resolve(
         run.tracker.params({**found.facts(), "suite": suite, "recipe": recipe})
         run.tracker.text(found.markdown(), "plan.md")
         run.tracker.pipeline_metrics({"sampled relative gap": found.gap})
-        run.outcome.update(notes=found.notes)
+        run.outcome.update(gap=round(found.gap, 3), warning=found.warning, notes=found.notes)
         Path(plan.path).write_text(found.markdown(), encoding="utf-8")
     return (found.source_base, found.source_tuned, found.target_base, list(found.notes))

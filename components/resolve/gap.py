@@ -13,11 +13,6 @@ SAMPLED_TENSORS = 32
 SAMPLED_ELEMENTS = 32_768
 """From the middle of each: 2 to 4 MB of a base in all, however large it is."""
 
-NEAR = 0.3
-"""Within it transfer worked in the demo world; releases trained apart by 0.3 or more gave 0 to 10 % accuracy."""
-UNRELATED = 0.7
-"""Independent models of one kind have a relative gap of about √2."""
-
 
 def sampled_relative_gap(source: Layout, target: Layout) -> float:
     """‖M_t − M_s‖ / ‖M_s‖ over a fixed sample of the matrices that both have in one shape."""
@@ -29,16 +24,6 @@ def sampled_relative_gap(source: Layout, target: Layout) -> float:
         gap += float(np.square(theirs - ours).sum())
         norm += float(np.square(ours).sum())
     return math.sqrt(gap / norm) if norm else 0.0
-
-
-def verdict(gap: float) -> str:
-    """What a relative gap means for a transfer, in a sentence."""
-    told = f"relative gap of the bases ‖M_t − M_s‖/‖M_s‖ = {gap:.3f} (sampled)"
-    if gap >= UNRELATED:
-        return f"WARNING: {told}: they look unrelated, and a diff vector does not carry over between unrelated models"
-    if gap >= NEAR:
-        return f"WARNING: {told}: they are far apart, and transfer may fail"
-    return f"{told}: near enough for transfer"
 
 
 def _comparable(name: str, source: Layout, target: Layout) -> bool:

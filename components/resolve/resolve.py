@@ -9,7 +9,8 @@ from components.layout import read_layout
 from components.named import find_named
 from components.progress import human_bytes
 from components.reference import open_source
-from components.resolve.gap import sampled_relative_gap, verdict
+from components.relatedness import warning
+from components.resolve.gap import sampled_relative_gap
 from components.scale import parse_scale
 
 
@@ -40,9 +41,13 @@ class Resolution:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know, the most telling first."""
-        told = () if self.tuned_is_planned else self.plan.notes
-        return (verdict(self.gap), *told)
+        """Differences between the checkpoints that are allowed and that a person should know."""
+        return () if self.tuned_is_planned else self.plan.notes
+
+    @property
+    def warning(self) -> str:
+        """Why the transfer may not work, empty where nothing speaks against it."""
+        return warning(self.gap)
 
     @property
     def disk_bytes(self) -> int:
@@ -59,12 +64,14 @@ class Resolution:
             "architecture": f"{target.architecture}, {target.parameters:,} parameters, {len(target.tensors)} tensors",
             "λ": f"{self.scale:g}",
             "dtype": ", ".join(sorted({tensor.dtype for shard in self.plan.shards for tensor in shard.tensors})),
+            "relative gap": f"{self.gap:.3f} (‖M_t − M_s‖/‖M_s‖, sampled)",
             "bytes to read": human_bytes(self.plan.bytes_to_read),
             "bytes to write": human_bytes(self.plan.bytes_to_write),
             "memory": f"about {human_bytes(TRANSFER_MEMORY_BYTES)}, whatever the model's size",
             "disk": f"{human_bytes(self.disk_bytes)} in the store",
         }
-        return facts | {f"note {number}": note for number, note in enumerate(self.notes, start=1)}
+        warned = {"WARNING": self.warning} if self.warning else {}
+        return warned | facts | {f"note {number}": note for number, note in enumerate(self.notes, start=1)}
 
     def markdown(self) -> str:
         """The same as a page."""

@@ -234,7 +234,7 @@ def test_what_deserves_doubt_is_remarked(run, make_statistics, demo_models):
     other = demo_models[0].evaluation.model_copy(update={"harness": "olmes 1.0"})
     models = (replace(demo_models[0], evaluation=other), *demo_models[1:])
     text = Page(run(statistics=tuple(statistics), models=models).html).text
-    assert "look unrelated: they differ by 141 %" in text
+    assert "look unrelated: their relative gap ‖M_t − M_s‖/‖M_s‖ is 1.41" in text
     assert "the transfer added nothing" in text
     assert "9 elements are NaN or infinite" in text
     assert "different programs (lm-eval 0.4.13, olmes 1.0)" in text
