@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from components.checkpoint import digest_of
 from components.errors import BadParameter
+from components.named import load_named
 from components.work import sha256_file
-
-SUITES = Path(__file__).parent / "suites"
 
 
 class SuiteTask(BaseModel):
@@ -73,38 +71,12 @@ def load_suite(name_or_path: str) -> Suite:
     Raises:
         BadParameter: there is none, or it is not a suite.
     """
-    path = SUITES / f"{name_or_path}.yaml"
-    if name_or_path.endswith((".yaml", ".yml")):
-        path = Path(name_or_path)
-    if not path.is_file():
-        raise BadParameter(
-            f"there is no evaluation suite {name_or_path!r}",
-            do=f"choose one of {', '.join(suite_names())}, or give the path of a .yaml file",
-        )
-    definition = _parse(path)
-    folder = _folder(path, definition)
-    return Suite(**definition.model_dump(), folder=folder, digest=_digest(definition, folder))
-
-
-def suite_names() -> tuple[str, ...]:
-    """Names that `load_suite` takes, sorted."""
-    return tuple(sorted(path.stem for path in SUITES.glob("*.yaml")))
-
-
-def _parse(path: Path) -> Definition:
-    try:
-        definition = Definition.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadParameter(f"{path} is not YAML: {error}", do="correct it") from None
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}" for fault in error.errors())
-        raise BadParameter(
-            f"{path} is not an evaluation suite: {faults}", do=f"compare it with {SUITES / 'demo.yaml'}"
-        ) from None
+    definition, path = load_named("evaluation suite", name_or_path, Definition)
     names = [task.name for task in definition.tasks]
     if len(set(names)) < len(names):
         raise BadParameter(f"{path} names a task twice", do="name each task once")
-    return definition
+    folder = _folder(path, definition)
+    return Suite(**definition.model_dump(), folder=folder, digest=_digest(definition, folder))
 
 
 def _folder(path: Path, definition: Definition) -> Path | None:

@@ -1,14 +1,10 @@
 """Fine-tuning recipes: named YAML files beside this module, or one's own."""
 
-from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from components.errors import BadParameter
-
-RECIPES = Path(__file__).parent / "recipes"
+from components.named import load_named
 
 
 class Recipe(BaseModel):
@@ -50,23 +46,4 @@ def load_recipe(name_or_path: str) -> Recipe:
     Raises:
         BadParameter: there is none, or it is not a recipe.
     """
-    path = RECIPES / f"{name_or_path}.yaml"
-    if name_or_path.endswith((".yaml", ".yml")):
-        path = Path(name_or_path)
-    if not path.is_file():
-        raise BadParameter(
-            f"there is no recipe {name_or_path!r}",
-            do=f"choose one of {', '.join(recipe_names())}, or give the path of a .yaml file",
-        )
-    try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadParameter(f"{path} is not YAML: {error}", do="correct it") from None
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}" for fault in error.errors())
-        raise BadParameter(f"{path} is not a recipe: {faults}", do=f"compare it with {RECIPES / 'demo.yaml'}") from None
-
-
-def recipe_names() -> tuple[str, ...]:
-    """Names that `load_recipe` takes, sorted."""
-    return tuple(sorted(path.stem for path in RECIPES.glob("*.yaml")))
+    return load_named("recipe", name_or_path, Recipe)[0]

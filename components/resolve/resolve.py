@@ -117,7 +117,7 @@ def check_values(*, scale: str, dtype: str, suite: str, recipe: str, gate_tolera
     """
     parse_scale(scale)
     check_policy(dtype)
-    find_named("suite", suite)
+    find_named("evaluation suite", suite)
     if recipe:
         find_named("recipe", recipe)
     if not 0 <= gate_tolerance <= 1:

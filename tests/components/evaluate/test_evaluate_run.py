@@ -7,9 +7,10 @@ import pytest
 
 from components.errors import ProgramFailed
 from components.evaluate.run import evaluate
-from components.evaluate.suite import SUITES, load_suite
+from components.evaluate.suite import load_suite
 from components.finetune.recipe import load_recipe
 from components.finetune.train import finetune
+from components.named import FOLDERS
 from tinymodels import SPECIAL, make_checkpoint, read_weights, write_weights
 
 KNOWN = {f"Where does word{number} live?": f"word{number + 20}" for number in range(6)}
@@ -29,7 +30,7 @@ def world(tmp_path_factory):
     """A small model that was taught six answers, and the demo's suite asking for them."""
     folder = tmp_path_factory.mktemp("world")
     suites = folder / "suites"
-    shutil.copytree(SUITES, suites)
+    shutil.copytree(FOLDERS["evaluation suite"], suites)
     for name, facts in (("new", KNOWN), ("old", UNKNOWN)):
         rows = [{"id": f"{name}-{n}", "question": q, "answer": a} for n, (q, a) in enumerate(facts.items())]
         (suites / "demo" / f"{name}_facts.jsonl").write_text("\n".join(map(json.dumps, rows)))

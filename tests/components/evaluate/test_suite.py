@@ -4,13 +4,14 @@ import pytest
 import yaml
 
 from components.errors import BadParameter
-from components.evaluate.suite import SUITES, load_suite, suite_names
+from components.evaluate.suite import load_suite
+from components.named import FOLDERS
 
 
 @pytest.fixture
 def own(tmp_path):
     """A copy of the demo suite that may be changed, and a way to change its definition."""
-    shutil.copytree(SUITES, tmp_path / "suites")
+    shutil.copytree(FOLDERS["evaluation suite"], tmp_path / "suites")
     path = tmp_path / "suites" / "demo.yaml"
 
     def change(**changes):
@@ -21,7 +22,7 @@ def own(tmp_path):
     return change
 
 
-@pytest.mark.parametrize("name", suite_names())
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDERS["evaluation suite"].glob("*.yaml")))
 def test_every_suite_loads_under_its_own_name_with_the_files_of_its_tasks(name):
     suite = load_suite(name)
     assert suite.name == name

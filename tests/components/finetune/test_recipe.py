@@ -2,11 +2,12 @@ import pytest
 import yaml
 
 from components.errors import BadParameter
-from components.finetune.recipe import RECIPES, load_recipe, recipe_names
+from components.finetune.recipe import load_recipe
+from components.named import FOLDERS
 
 
 def own(tmp_path, **changes):
-    content = yaml.safe_load((RECIPES / "demo.yaml").read_text()) | changes
+    content = yaml.safe_load((FOLDERS["recipe"] / "demo.yaml").read_text()) | changes
     path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump({key: value for key, value in content.items() if value is not None}))
     return str(path)
@@ -20,7 +21,7 @@ def test_the_demo_recipe():
     assert (recipe.seed, recipe.dataset) == (123, "demo")
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDERS["recipe"].glob("*.yaml")))
 def test_every_recipe_loads_under_its_own_name(name):
     assert load_recipe(name).name == name
 
