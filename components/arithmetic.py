@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
 
-_NUMPY: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+_NUMPY: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 
 
 def widen(raw: Bytes, dtype: str) -> Floats:
@@ -32,8 +32,6 @@ def _widen(raw: Bytes, dtype: str) -> Floats:
 def narrow(values: Floats, dtype: str) -> Bytes:
     """float64 to stored bytes, rounded as PyTorch rounds."""
     with np.errstate(over="ignore", invalid="ignore"):
-        if dtype == "F64":
-            return values.view(np.uint8)
         singles = values.astype(np.float32)
         if dtype == "F32":
             return singles.view(np.uint8)

@@ -139,6 +139,17 @@ def derive(method: str, parents: dict[str, Checkpoint], settings: dict[str, str]
     )
 
 
+def derivation_of(checkpoint: Checkpoint) -> Derivation:
+    """How a checkpoint was made from others.
+
+    Raises:
+        BadCheckpoint: it was not.
+    """
+    if checkpoint.derivation is None:
+        raise BadCheckpoint(f"{checkpoint.name} was not made by Recycle", do="give the manifest of a recycled model")
+    return checkpoint.derivation
+
+
 def content_digest(files: tuple[File, ...]) -> str:
     """sha256 over the canonical JSON of the sorted (path, size, sha256)."""
     return digest_of(sorted([file.path, file.size, file.sha256] for file in files))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
 from components.dtypes import check_policy, output_dtype
 from components.errors import Incompatible
@@ -10,7 +11,7 @@ from components.layout import Layout, Tensor
 from components.tensorfile import DTYPE_BYTES, build_header
 from components.vocabulary import compare_vocabularies
 
-FLOAT_DTYPES = ("BF16", "F16", "F32", "F64")
+FLOAT_DTYPES = ("BF16", "F16", "F32")
 INTEGER_DTYPES = ("I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 LM_HEAD = "lm_head.weight"
 SAME_CONFIG = (
@@ -22,7 +23,7 @@ SAME_CONFIG = (
     "num_experts_per_tok",
 )
 """What changes a model's function without showing in its tensors' shapes, and cannot be moved across."""
-TOLD_CONFIG = ("rope_theta", "rope_scaling", "rope_parameters", "rms_norm_eps", "max_position_embeddings")
+TOLD_CONFIG = ("rope_theta", "rope_scaling", "rms_norm_eps", "max_position_embeddings", "sliding_window")
 """What may change between releases, as from Llama 3.0 to 3.1; the target's values stand in the result."""
 SHOWN_PROBLEMS = 8
 TRANSFER_MEMORY_BYTES = 300_000_000
@@ -160,7 +161,7 @@ def _incompatible(problems: list[str]) -> Incompatible:
 def _config_problems(layouts: dict[str, Layout]) -> Iterator[str]:
     reference = layouts["source base"]
     for role, layout in layouts.items():
-        if layout.architecture != reference.architecture:
+        if _names_class(layout) and _names_class(reference) and layout.architecture != reference.architecture:
             yield f"architecture: {reference.architecture} (source base), {layout.architecture} ({role})"
         for key in SAME_CONFIG:
             ours, theirs = reference.config.get(key), layout.config.get(key)
@@ -171,13 +172,16 @@ def _config_problems(layouts: dict[str, Layout]) -> Iterator[str]:
             yield f"embeddings: {states[is_tied(reference)]} (source base), {states[is_tied(layout)]} ({role})"
 
 
+def _names_class(layout: Layout) -> bool:
+    return isinstance(layout.config.get("architectures"), list)
+
+
 def _vocabulary_problems(layouts: dict[str, Layout]) -> Iterator[str]:
-    tuned = layouts["source fine-tuned"].vocabulary
-    for role, layout in layouts.items():
-        if layout.vocabulary is not None and tuned is not None:
-            blocking = compare_vocabularies(layout.vocabulary, tuned).blocking
+    for (role, one), (other_role, other) in combinations(layouts.items(), 2):
+        if one.vocabulary is not None and other.vocabulary is not None:
+            blocking = compare_vocabularies(one.vocabulary, other.vocabulary).blocking
             if blocking:
-                yield f"tokenizers of the {role} and the source fine-tuned: {blocking}"
+                yield f"tokenizers of the {role} and the {other_role}: {blocking}"
 
 
 def _tensor_problems(layouts: dict[str, Layout]) -> Iterator[str]:
@@ -186,8 +190,13 @@ def _tensor_problems(layouts: dict[str, Layout]) -> Iterator[str]:
     for name in sorted(set.union(*names.values()) - everywhere):
         having = ", ".join(role for role in layouts if name in names[role])
         yield f"tensor {name} is only in: {having}"
-    for name in sorted(everywhere):
-        entries = {role: layout.tensors[name].entry for role, layout in layouts.items()}
+    stored_head = {LM_HEAD} & set(layouts["target base"].tensors)
+    for name in sorted(everywhere | stored_head):
+        found = {role: _lookup(layout, name) for role, layout in layouts.items()}
+        entries = {role: tensor.entry for role, tensor in found.items() if tensor is not None}
+        if len(entries) < len(layouts):
+            yield f"tensor {name} has nothing to stand for it in: {', '.join(set(layouts) - set(entries))}"
+            continue
         yield from _dtype_problems(name, {role: entry.dtype for role, entry in entries.items()})
         yield from _shape_problems(name, {role: entry.shape for role, entry in entries.items()})
 
@@ -216,7 +225,8 @@ def _needed_tensors(layout: Layout) -> set[str]:
 
 def is_tied(layout: Layout) -> bool:
     """Whether lm_head and the input embeddings are one tensor."""
-    return bool(layout.config.get("tie_word_embeddings", LM_HEAD not in layout.tensors))
+    tied = layout.config.get("tie_word_embeddings")
+    return LM_HEAD not in layout.tensors if tied is None else bool(tied)
 
 
 def grows(name: str) -> bool:
@@ -231,22 +241,30 @@ def _shards(source: Layout, tuned: Layout, target: Layout, dtype: str) -> Iterat
 
 
 def _tensor_plan(name: str, source: Layout, tuned: Layout, target: Layout, dtype: str) -> TensorPlan:
-    ours, theirs = _lookup(target, name), _lookup(tuned, name)
+    ours, theirs, base = (_found(layout, name) for layout in (target, tuned, source))
     is_float = ours.entry.dtype in FLOAT_DTYPES
     return TensorPlan(
         name=name,
         dtype=output_dtype(dtype, theirs.entry.dtype, ours.entry.dtype) if is_float else ours.entry.dtype,
         shape=theirs.entry.shape,
-        source=_lookup(source, name),
+        source=base,
         tuned=theirs,
         target=ours,
     )
 
 
-def _lookup(layout: Layout, name: str) -> Tensor:
+def _lookup(layout: Layout, name: str) -> Tensor | None:
+    """A tensor by name; the input embeddings stand for the head of a tied model that does not store it."""
     if name == LM_HEAD and name not in layout.tensors:
-        name = next(other for other in layout.tensors if other.endswith("embed_tokens.weight"))
-    return layout.tensors[name]
+        name = next((other for other in layout.tensors if other.endswith("embed_tokens.weight")), name)
+    return layout.tensors.get(name)
+
+
+def _found(layout: Layout, name: str) -> Tensor:
+    tensor = _lookup(layout, name)
+    if tensor is None:
+        raise AssertionError(f"{name} was not checked")
+    return tensor
 
 
 def _notes(layouts: dict[str, Layout]) -> Iterator[str]:
@@ -254,8 +272,10 @@ def _notes(layouts: dict[str, Layout]) -> Iterator[str]:
     if source.source.reference == tuned.source.reference:
         yield "the fine-tuned model is the source base: the diff vector is zero"
     for key in TOLD_CONFIG:
-        if source.config.get(key) != target.config.get(key):
-            yield f"config {key}: {source.config.get(key)!r} → {target.config.get(key)!r}; the target's value is kept"
+        values = {role: _told_value(layout, key) for role, layout in layouts.items()}
+        if any(value != values["target base"] for value in values.values()):
+            told = ", ".join(f"{value!r} ({role})" for role, value in values.items())
+            yield f"config {key}: {told}; the target's value is kept"
     for role, layout in layouts.items():
         if layout.vocabulary is None:
             yield f"the {role} has no tokenizer.json: its vocabulary was not compared"
@@ -264,6 +284,19 @@ def _notes(layouts: dict[str, Layout]) -> Iterator[str]:
             if note:
                 yield f"{role} → source fine-tuned: {note}"
     for name in filter(grows, tuned.tensors):
-        before, after = _lookup(target, name).entry.shape[0], tuned.tensors[name].entry.shape[0]
+        before, after = _found(target, name).entry.shape[:1], tuned.tensors[name].entry.shape[:1]
         if after > before:
-            yield f"{name} grows from {before} to {after} rows, the new ones from the fine-tune alone"
+            yield f"{name} grows from {before[0]} to {after[0]} rows, the new ones from the fine-tune alone"
+
+
+def _told_value(layout: Layout, key: str) -> object:
+    """A config value; transformers 5 keeps the two about rotary embeddings in one map, 4 kept them apart."""
+    rotary = layout.config.get("rope_parameters")
+    if not isinstance(rotary, dict):
+        return layout.config.get(key)
+    if key == "rope_theta":
+        return rotary.get(key)
+    if key == "rope_scaling":
+        scaling = {name: value for name, value in rotary.items() if name != "rope_theta"}
+        return None if scaling.get("rope_type", "default") == "default" else scaling
+    return layout.config.get(key)

@@ -8,7 +8,7 @@ from components.errors import BadParameter
 
 FLOATS = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 POLICIES = ("auto", *FLOATS, "stored")
-TORCH_NAMES = {code: name for name, code in FLOATS.items()} | {"F64": "float64"}
+TORCH_NAMES = {code: name for name, code in FLOATS.items()}
 
 
 def check_policy(policy: str) -> str:

@@ -1,13 +1,14 @@
 """A checkpoint in a folder of this machine, with or without a manifest beside its files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from components.checkpoint import MANIFEST, Checkpoint
 from components.errors import BadCheckpoint, BadReference
-from components.source import PICKLE_SUFFIXES, SourceFile, belongs, check_path
+from components.source import PICKLE_SUFFIXES, SourceFile, belongs, check_path, is_plain
 
 BLOCK_BYTES = 8 << 20
 
@@ -50,7 +51,7 @@ class FolderSource:
             sizes = {
                 entry.name: entry.stat().st_size
                 for entry in sorted(self.path.iterdir())
-                if entry.name != MANIFEST and belongs(entry.name) and entry.is_file()
+                if entry.name != MANIFEST and belongs(entry.name) and is_plain(entry.name) and entry.is_file()
             }
         except OSError as error:
             raise BadReference(
@@ -58,7 +59,7 @@ class FolderSource:
                 do="give the folder that holds config.json",
             ) from None
         if self.manifest is None:
-            return tuple(SourceFile(path=check_path(name, self.reference), size=size) for name, size in sizes.items())
+            return tuple(SourceFile(path=name, size=size) for name, size in sizes.items())
         for file in self.manifest.files:
             if sizes.get(file.path) != file.size:
                 found = f"has {sizes[file.path]} bytes" if file.path in sizes else "is missing"
@@ -76,14 +77,39 @@ class FolderSource:
         return tuple(sorted(entry.name for entry in self.path.iterdir() if entry.name.endswith(PICKLE_SUFFIXES)))
 
     def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
-        """`length` bytes of a file from `start`, or up to its end."""
-        with (self.path / path).open("rb") as file:
+        """`length` bytes of a file from `start`, or up to its end.
+
+        Raises:
+            BadReference: the file cannot be read.
+        """
+        with reading_errors(), (self.path / path).open("rb") as file:
             file.seek(start)
             return file.read(-1 if length is None else length)
 
     def copy(self, file: SourceFile, destination: Path, progress: Callable[[int], None]) -> None:
-        """Copy by blocks, telling `progress` the bytes of each."""
-        with (self.path / file.path).open("rb") as source, destination.open("wb") as target:
+        """Copy by blocks, telling `progress` the bytes of each.
+
+        Raises:
+            BadReference: the file cannot be read.
+        """
+        with reading_errors():
+            source = (self.path / file.path).open("rb")
+        with source, destination.open("wb") as target:
             while block := source.read(BLOCK_BYTES):
                 target.write(block)
                 progress(len(block))
+
+
+@contextmanager
+def reading_errors() -> Iterator[None]:
+    """Turn a file that may not be opened into an error a user can act on.
+
+    Raises:
+        BadReference: it may not be.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise BadReference(
+            f"{error.filename} cannot be read ({error.strerror})", do="check that it is there and that you may read it"
+        ) from None

@@ -7,49 +7,40 @@ from components.errors import DigestMismatch
 from components.folder import FolderSource
 from components.layout import Layout, read_layout
 from components.progress import Progress
+from components.source import SourceFile
 from components.work import sha256_file
 
 
 def identify(layout: Layout, folder: Path) -> Checkpoint:
-    """Describe the checkpoint in `folder`; digests that its manifest records are taken as they are."""
-    unknown = sum(file.size for file in layout.files if file.sha256 is None)
-    with Progress(f"reading {layout.source.name}", unknown) as progress:
-        files = tuple(
-            File(
-                path=file.path,
-                size=file.size,
-                sha256=file.sha256 or sha256_file(folder / file.path, progress.advance),
-            )
-            for file in layout.files
-        )
+    """Describe the checkpoint in `folder` by reading every byte of it.
+
+    Raises:
+        DigestMismatch: a file is not what the manifest in the folder says.
+    """
     source = layout.source
-    derivation = source.manifest.derivation if isinstance(source, FolderSource) and source.manifest else None
+    with Progress(f"reading {source.name}", sum(file.size for file in layout.files)) as progress:
+        files = tuple(_read(file, folder, progress) for file in layout.files)
+    manifest = source.manifest if isinstance(source, FolderSource) else None
     return describe(
         layout,
         name=source.name,
         uri=folder.resolve().as_uri(),
         files=files,
         origin=source.origin,
-        derivation=derivation,
+        derivation=manifest.derivation if manifest else None,
     )
 
 
-def verify(folder: Path) -> Checkpoint:
-    """Read every byte of a checkpoint and compare it with its manifest, if it has one.
+def _read(file: SourceFile, folder: Path, progress: Progress) -> File:
+    sha256 = sha256_file(folder / file.path, progress.advance)
+    if file.sha256 is not None:
+        check_digest(folder / file.path, file.sha256, sha256)
+    return File(path=file.path, size=file.size, sha256=sha256)
 
-    Raises:
-        BadCheckpoint: its files contradict each other.
-        DigestMismatch: a file is not what the manifest says.
-    """
-    source = FolderSource(path=folder)
-    layout = read_layout(source)
-    checkpoint = identify(layout, folder)
-    if source.manifest is None:
-        return checkpoint
-    with Progress(f"verifying {source.name}", sum(file.size for file in checkpoint.files)) as progress:
-        for file in checkpoint.files:
-            check_digest(folder / file.path, file.sha256, sha256_file(folder / file.path, progress.advance))
-    return checkpoint
+
+def verify(folder: Path) -> Checkpoint:
+    """Read every byte of the checkpoint in `folder` (see `identify`)."""
+    return identify(read_layout(FolderSource(path=folder)), folder)
 
 
 def check_digest(path: Path, expected: str, found: str) -> None:

@@ -48,8 +48,10 @@ class Layout:
     @property
     def architecture(self) -> str:
         """The model class that the config names, for example `Olmo2ForCausalLM`."""
-        names = self.config.get("architectures") or [self.config.get("model_type", "unknown")]
-        return str(names[0])
+        names = self.config.get("architectures")
+        if isinstance(names, list) and names and isinstance(names[0], str):
+            return names[0]
+        return str(self.config.get("model_type", "unknown"))
 
     @property
     def parameters(self) -> int:
@@ -81,6 +83,11 @@ def read_layout(source: Source) -> Layout:
         BadCheckpoint: it is none, its weights are pickles, or its files contradict each other.
     """
     files = {file.path: file for file in source.files()}
+    if "adapter_config.json" in files and "config.json" not in files:
+        raise BadCheckpoint(
+            f"{source.reference} is an adapter, not a whole model",
+            do="merge it into its base first, for example with peft's merge_and_unload",
+        )
     if "config.json" not in files:
         raise BadCheckpoint(
             f"{source.reference} is no checkpoint: it has no config.json",
@@ -91,6 +98,8 @@ def read_layout(source: Source) -> Layout:
     headers = {path: _header(source, files[path]) for path in weight_files}
     if promised is not None:
         _check_index(source, headers, promised)
+    if "tokenizer_config.json" in files:
+        _read_object(source, "tokenizer_config.json")
     vocabulary = None
     if "tokenizer.json" in files:
         vocabulary = parse_vocabulary(source.read("tokenizer.json"), f"{source.reference}: tokenizer.json")

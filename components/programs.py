@@ -1,5 +1,6 @@
 """Other people's programs, run as programs: output streamed, signals passed on, failures told with their last lines."""
 
+import ctypes
 import logging
 import os
 import re
@@ -7,6 +8,7 @@ import select
 import shlex
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -30,6 +32,9 @@ URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 MIN_SECRET_CHARACTERS = 6
 """Shorter values are no secrets, and masking them would garble ordinary words."""
 
+PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
 logger = logging.getLogger(__name__)
 
 
@@ -44,15 +49,17 @@ def run(
     """Run a program to its end.
 
     SIGINT and SIGTERM that reach this process go to the program's whole process group; once the program has ended
-    they take their usual effect here. Values of environment variables named like secrets are masked in every line.
+    they take their usual effect here. Values of environment variables named like secrets are masked in the log and in
+    errors. The program, and all in its process group, ends no later than this call; the program itself also with this
+    process.
 
     Args:
         command: program and arguments; no shell is involved.
         log: file that gets every line, replaced if it exists.
         env: variables added to this process's own.
         cwd: the program's working directory.
-        on_line: called with every line of standard output and standard error, in their order. Progress bars, which
-            end their lines with a carriage return, come through once every few seconds.
+        on_line: called, unmasked, with every line of standard output and standard error, in their order.
+            Progress bars, which end their lines with a carriage return, come through once every few seconds.
 
     Raises:
         ProgramFailed: it could not be started, or ended with anything but exit code 0.
@@ -68,6 +75,7 @@ def run(
             env=environment,
             cwd=cwd,
             start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
     except OSError as error:
         raise ProgramFailed(
@@ -76,10 +84,9 @@ def run(
     with output, _signals_passed_on(process) as passed:
         try:
             _follow(process, output, passed)
-        except BaseException:
+        finally:
             _kill_group(process)
             process.wait()
-            raise
     for number in passed:
         signal.raise_signal(number)
     if process.returncode:
@@ -124,14 +131,15 @@ class _Output:
             if now - self._last_progress < PROGRESS_SECONDS:
                 return
             self._last_progress = now
-        text = self.mask(raw.decode("utf-8", errors="replace").rstrip())
-        if not text:
+        line = raw.decode("utf-8", errors="replace").rstrip()
+        if not line:
             return
+        if self._on_line:
+            self._on_line(line)
+        text = self.mask(line)
         self.last.append(text)
         if self._file:
             self._file.write(text + "\n")
-        if self._on_line:
-            self._on_line(text)
 
 
 def _follow(process: subprocess.Popen[bytes], output: _Output, passed: Mapping[int, float]) -> None:
@@ -159,6 +167,17 @@ def _follow(process: subprocess.Popen[bytes], output: _Output, passed: Mapping[i
 def _kill_if_overdue(process: subprocess.Popen[bytes], passed: Mapping[int, float]) -> None:
     if passed and time.monotonic() - min(passed.values()) > GRACE_SECONDS:
         _kill_group(process)
+
+
+def _end_with_parent() -> None:
+    """In the child: be killed when the parent dies, however it dies (Linux, prctl(2))."""
+    if _LIBC is not None:
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def without_passwords(text: str) -> str:
+    """The text, with the passwords of any addresses in it masked."""
+    return URL_PASSWORD.sub(r"\1***@", text)
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
@@ -193,7 +212,7 @@ def _masker(environment: Mapping[str, str]) -> Callable[[str], str]:
         {
             value
             for name, value in environment.items()
-            if SECRET_NAME.search(name) and len(value) >= MIN_SECRET_CHARACTERS
+            if SECRET_NAME.search(name) and not name.upper().endswith("_ID") and len(value) >= MIN_SECRET_CHARACTERS
         },
         key=len,
         reverse=True,
@@ -201,7 +220,7 @@ def _masker(environment: Mapping[str, str]) -> Callable[[str], str]:
     pattern = re.compile("|".join(map(re.escape, secrets))) if secrets else None
 
     def mask(text: str) -> str:
-        text = URL_PASSWORD.sub(r"\1***@", text)
+        text = without_passwords(text)
         return pattern.sub("***", text) if pattern else text
 
     return mask

@@ -8,6 +8,8 @@ UNRELATED = 0.7
 
 def warning(gap: float) -> str:
     """Why a relative gap speaks against a transfer, empty where it does not."""
+    if gap == 0:
+        return "No difference was found between the two bases: check that the target is a newer release."
     if gap >= UNRELATED:
         return (
             f"The two bases look unrelated: their relative gap ‖M_t − M_s‖/‖M_s‖ is {gap:.2f}, and models trained "

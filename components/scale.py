@@ -12,7 +12,7 @@ def parse_scale(text: str) -> float:
         BadParameter: it is not a finite number.
     """
     try:
-        scale = float(text)
+        scale = math.nan if "_" in text else float(text)
     except ValueError:
         scale = math.nan
     if not math.isfinite(scale):

@@ -67,11 +67,15 @@ def check_path(path: str, where: str) -> str:
     Raises:
         BadCheckpoint: it is absolute, climbs out, or has characters no checkpoint's file needs.
     """
-    parts = path.split("/")
-    plain = path.isprintable() and "\\" not in path and "%" not in path
-    if not plain or any(part in ("", ".", "..") for part in parts):
+    if not is_plain(path):
         raise BadCheckpoint(
             f"{where} names the file {path!r}, which is not a plain relative path inside the checkpoint",
             do="do not use this checkpoint; get it again from a source you trust",
         )
     return path
+
+
+def is_plain(path: str) -> bool:
+    """Whether a relative path stays inside its folder and has only characters that a checkpoint's file needs."""
+    characters = path.isprintable() and "\\" not in path and "%" not in path
+    return characters and not any(part in ("", ".", "..") for part in path.split("/"))

@@ -29,6 +29,8 @@ class TensorStatistics(BaseModel):
     unchanged: int
     """Elements where FT(M_s) equals M_s."""
     nonfinite: int
+    overflowed: int = 0
+    """Elements of the result that are NaN or infinite although all three inputs are finite."""
 
     @property
     def delta_norm(self) -> float:
@@ -70,6 +72,7 @@ def total(name: str, parts: Iterable[TensorStatistics]) -> TensorStatistics:
         max_abs_delta=max((part.max_abs_delta for part in parts), default=0.0),
         unchanged=sum(part.unchanged for part in parts),
         nonfinite=sum(part.nonfinite for part in parts),
+        overflowed=sum(part.overflowed for part in parts),
     )
 
 
@@ -90,4 +93,5 @@ class Statistics(BaseModel):
             "unchanged share": model.unchanged / model.elements if model.elements else 1.0,
             "largest delta": model.max_abs_delta,
             "nonfinite elements": float(model.nonfinite),
+            "overflowed elements": float(model.overflowed),
         }

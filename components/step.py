@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ def step(name: str) -> Iterator[Step]:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
     for client in ("httpx", "httpx2"):  # they log whole addresses, signed ones too
         logging.getLogger(client).setLevel(logging.WARNING)
+    # Kubernetes stops a pod with SIGTERM, which would end Python without a word to MLflow.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     _emit(name, "started")
     started = time.monotonic()
     try:

@@ -29,8 +29,11 @@ class FolderStore:
 
     def find(self, digest: str) -> Checkpoint | None:
         """The checkpoint of this digest, if the store has it."""
-        path = self.folder(digest) / MANIFEST
-        return Checkpoint.read(path) if path.is_file() else None
+        folder = self.folder(digest)
+        if not (folder / MANIFEST).is_file():
+            return None
+        # The store may have moved since, or be mounted at another place.
+        return Checkpoint.read(folder / MANIFEST).model_copy(update={"uri": folder.as_uri()})
 
     @contextmanager
     def staging(self, key: str) -> Iterator[Path]:
@@ -83,7 +86,4 @@ def open_store() -> FolderStore:
     uri = settings.store_uri()
     if re.match(r"[a-z0-9+]+://", uri) and not uri.startswith("file://"):
         raise BadParameter(f"RECYCLE_STORE is {uri!r}; this version keeps checkpoints in folders", do="name a folder")
-    root = Path(uri.removeprefix("file://")).expanduser().absolute()
-    with disk_errors(root):
-        (root / "staging").mkdir(parents=True, exist_ok=True)
-    return FolderStore(root=root)
+    return FolderStore(root=Path(uri.removeprefix("file://")).expanduser().absolute())

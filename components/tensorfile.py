@@ -15,6 +15,9 @@ from components.errors import BadCheckpoint
 MAX_HEADER_BYTES = 100_000_000
 """The format's own limit (safetensors, `MAX_HEADER_SIZE`)."""
 
+MAX_DIMENSIONS = 64
+"""What PyTorch can hold."""
+
 DTYPE_BYTES = {
     "F64": 8,
     "F32": 4,
@@ -134,10 +137,19 @@ def _entry(name: str, value: object, data_start: int, where: str) -> TensorEntry
         raise _bad(where, f"tensor {name!r} has the dtype {dtype!r}, which this version does not know")
     if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
         raise _bad(where, f"tensor {name!r} has shape {shape!r} and offsets {offsets!r}; both must be whole numbers")
+    if len(shape) > MAX_DIMENSIONS or not _encodable(name):
+        raise _bad(where, f"tensor {name[:80]!a} has {len(shape)} dimensions, or a name that is no text")
     entry = TensorEntry(name=name, dtype=dtype, shape=tuple(shape), start=data_start + offsets[0])
     if offsets[1] - offsets[0] != entry.length:
-        raise _bad(where, f"tensor {name!r} of shape {shape} in {dtype} needs {entry.length} bytes, not {offsets}")
+        raise _bad(where, f"tensor {name!r} of shape {shape} in {dtype} needs other bytes than {offsets}")
     return entry
+
+
+def _encodable(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _naturals(value: object) -> bool:

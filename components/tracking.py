@@ -10,10 +10,13 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components import __version__, settings
 from components.errors import ServiceUnavailable
+from components.programs import without_passwords
+from components.work import disk_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,9 +43,18 @@ class Tracker:
     """Whether these runs were opened here and so are closed here; KFP's plugin closes its own."""
 
     def params(self, values: Mapping[str, object]) -> None:
-        """Log parameters of the step; a rerun that logs the same ones again is fine."""
-        for key, value in values.items():
-            self.client.log_param(self.run_id, key, str(value)[:LONGEST_PARAM])
+        """Log parameters of the step.
+
+        KFP's plugin logs a task's inputs itself, in another form, and MLflow takes a parameter only once: in a run
+        of the plugin's they become tags.
+        """
+        with mlflow_errors():
+            for key, value in values.items():
+                text = str(value)[:LONGEST_PARAM]
+                if not self.owned or self._logged.get(key, text) != text:
+                    self.client.set_tag(self.run_id, key, text)
+                else:
+                    self.client.log_param(self.run_id, key, text)
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log metrics. Long work must not die of a metric, so a server that does not answer is only logged."""
@@ -50,27 +62,35 @@ class Tracker:
             for key, value in values.items():
                 self.client.log_metric(self.run_id, key, value, step=step)
         except Exception as error:
-            logger.warning("metrics of step %d did not reach MLflow: %s", step, error)
+            logger.warning("metrics of step %d did not reach MLflow: %s", step, without_passwords(str(error)))
 
     def text(self, content: str, path: str) -> None:
         """Log a document as an artifact of the step and, where there is one, of the parent run."""
-        for run_id in filter(None, (self.run_id, self.parent_id)):
-            self.client.log_text(run_id, content, path)
+        with mlflow_errors():
+            for run_id in filter(None, (self.run_id, self.parent_id)):
+                self.client.log_text(run_id, content, path)
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Tag the pipeline run, which is where people look."""
-        for key, value in values.items():
-            self.client.set_tag(self.parent_id or self.run_id, key, value)
+        with mlflow_errors():
+            for key, value in values.items():
+                self.client.set_tag(self.parent_id or self.run_id, key, value)
 
     def pipeline_metrics(self, values: Mapping[str, float]) -> None:
         """Log the metrics that a pipeline run is compared by."""
-        for key, value in values.items():
-            self.client.log_metric(self.parent_id or self.run_id, key, value)
+        with mlflow_errors():
+            for key, value in values.items():
+                self.client.log_metric(self.parent_id or self.run_id, key, value)
 
     def end_pipeline(self) -> None:
         """Mark the pipeline run finished."""
         if self.owned:
-            self.client.set_terminated(self.parent_id, "FINISHED")
+            with mlflow_errors():
+                self.client.set_terminated(self.parent_id, "FINISHED")
+
+    @property
+    def _logged(self) -> dict[str, str]:
+        return dict(self.client.get_run(self.run_id).data.params)
 
 
 @contextmanager
@@ -90,16 +110,33 @@ def track(step: str) -> Iterator[Tracker]:
 
 
 def connect() -> "MlflowClient":
-    """A client for the tracking server that the environment names, or the one on this machine."""
+    """A client for the tracking server that the environment names, or the one on this machine.
+
+    Raises:
+        ServiceUnavailable: the address is none that MLflow knows, or its file cannot be made.
+    """
     # MLflow's defaults wait minutes for a server that is not there.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    address = tracking_uri()
+    _check_file(address)
     import mlflow
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    mlflow.set_tracking_uri(tracking_uri())
-    return mlflow.MlflowClient()
+    for noisy in ("alembic", "mlflow"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    with mlflow_errors():
+        mlflow.set_tracking_uri(address)
+        return mlflow.MlflowClient()
+
+
+def _check_file(address: str) -> None:
+    """Refuse a database file that cannot be made, which MLflow would try for minutes."""
+    folder = Path(address.removeprefix("sqlite:///")).parent
+    if address.startswith("sqlite:///") and not os.access(folder, os.W_OK):
+        raise ServiceUnavailable(
+            f"MLflow's file would be in {folder}, which is no folder that can be written",
+            do="make it, or set MLFLOW_TRACKING_URI to another place",
+        )
 
 
 def tracking_uri() -> str:
@@ -115,43 +152,41 @@ def mlflow_errors() -> Iterator[None]:
         ServiceUnavailable: MLflow does not answer, or refuses.
     """
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, OSError) as error:
-        first_line = str(error).strip().splitlines()[0]
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ServiceUnavailable(
-            f"MLflow at {_without_password(tracking_uri())} could not be used: {first_line}",
+            without_passwords(f"MLflow at {tracking_uri()} could not be used: {first_line}"),
             do="check MLFLOW_TRACKING_URI and that the server runs, or unset it to keep runs in a local file",
         ) from None
 
 
-def _without_password(uri: str) -> str:
-    head, at, tail = uri.rpartition("@")
-    return f"{head.split('//')[0]}//…@{tail}" if at else uri
-
-
 def _open(step: str) -> Tracker:
-    settings.home().mkdir(parents=True, exist_ok=True)
+    embedded = not os.environ.get("MLFLOW_TRACKING_URI")  # MLflow itself sets it when a client connects
+    if embedded:
+        with disk_errors(settings.home()):
+            settings.home().mkdir(parents=True, exist_ok=True)
     client = connect()
     with mlflow_errors():
         given = os.environ.get("MLFLOW_RUN_ID")
         if given:
             parent = client.get_run(given).data.tags.get(PARENT_TAG, "")
             return Tracker(client=client, run_id=given, parent_id=parent, owned=False)
-        experiment = _experiment(client)
+        experiment = _experiment(client, embedded)
         parent = _find_or_create(client, experiment, {RUN_TAG: settings.run_id()}, name=settings.run_id() or "recycle")
         tags = {PARENT_TAG: parent, STEP_TAG: step}
         run = _find_or_create(client, experiment, tags, name=step)
         return Tracker(client=client, run_id=run, parent_id=parent, owned=True)
 
 
-def _experiment(client: "MlflowClient") -> str:
+def _experiment(client: "MlflowClient", embedded: bool) -> str:
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    embedded = not os.environ.get("MLFLOW_TRACKING_URI")
     location = (settings.home() / "mlartifacts").as_uri() if embedded else None
     return str(client.create_experiment(name, artifact_location=location))
 
@@ -161,7 +196,9 @@ def _find_or_create(client: "MlflowClient", experiment: str, tags: dict[str, str
         query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
         found = client.search_runs([experiment], query, max_results=1)
         if found:
-            client.update_run(found[0].info.run_id, status="RUNNING")
+            # A finished pipeline stays finished: on a cluster a side branch may end after its last step.
+            if found[0].info.status in ("FAILED", "KILLED"):
+                client.update_run(found[0].info.run_id, status="RUNNING")
             return str(found[0].info.run_id)
     created = client.create_run(experiment, run_name=name, tags=tags | {"recycle.version": __version__})
     return str(created.info.run_id)
@@ -175,4 +212,18 @@ def _close(tracker: Tracker, status: str) -> None:
         if status != "FINISHED":
             tracker.client.set_terminated(tracker.parent_id, status)
     except Exception as error:
-        logger.warning("MLflow was not told that the step is %s: %s", status.lower(), error)
+        logger.warning("MLflow was not told that the step is %s: %s", status.lower(), without_passwords(str(error)))
+
+
+def close_run(run_id: str) -> None:
+    """Mark what is still open of a pipeline run as killed, for steps that were killed before they could."""
+    client = connect()
+    with mlflow_errors():
+        experiment = client.get_experiment_by_name(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT))
+        if experiment is None:
+            return
+        for parent in client.search_runs([experiment.experiment_id], f"tags.`{RUN_TAG}` = '{run_id}'"):
+            query = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}' and attributes.status = 'RUNNING'"
+            for run in [*client.search_runs([experiment.experiment_id], query), parent]:
+                if run.info.status == "RUNNING":
+                    client.set_terminated(run.info.run_id, "KILLED")

@@ -40,8 +40,9 @@ def parse_vocabulary(raw: bytes, where: str) -> Vocabulary:
         )
         by_id = {int(index): str(token) for token, index in items}
         added = {int(entry["id"]): str(entry["content"]) for entry in document.get("added_tokens", [])}
-        merges = json.dumps(model.get("merges") or [])
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        # tokenizers 0.20 began to write a merge as a pair; older files have the pair in one string.
+        merges = [rule if isinstance(rule, str) else " ".join(rule) for rule in model.get("merges") or []]
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise BadCheckpoint(
             f"{where} is not a tokenizer.json that can be read ({type(error).__name__}: {error})",
             do="save the tokenizer again with transformers' save_pretrained",
@@ -49,7 +50,7 @@ def parse_vocabulary(raw: bytes, where: str) -> Vocabulary:
     return Vocabulary(
         ordinary={index: token for index, token in by_id.items() if index not in added},
         added=added,
-        merges=hashlib.sha256(merges.encode()).hexdigest() if merges != "[]" else "",
+        merges=hashlib.sha256("\n".join(merges).encode()).hexdigest() if merges else "",
     )
 
 

@@ -10,7 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from components.errors import OutputConflict, StorageFull
-from components.folder import BLOCK_BYTES
+from components.folder import BLOCK_BYTES, reading_errors
+
+UNWRITABLE = (
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+)
 
 
 @contextmanager
@@ -38,7 +49,7 @@ def _lock(lock: Path, folder: Path, wait: bool) -> int:
         descriptor = os.open(lock, os.O_CREAT | os.O_WRONLY, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if lock.exists() and os.fstat(descriptor).st_ino == lock.stat().st_ino:
+            if _is_at(descriptor, lock):
                 return descriptor
         except BlockingIOError:
             os.close(descriptor)
@@ -46,6 +57,13 @@ def _lock(lock: Path, folder: Path, wait: bool) -> int:
                 f"another process is writing {folder} right now", do="wait until it ends, or choose another output"
             ) from None
         os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
@@ -64,7 +82,7 @@ def disk_errors(place: Path) -> Iterator[None]:
                 f"the disk that holds {place} is full",
                 do="free some space, or write elsewhere, and run the same command again: it goes on where it stopped",
             ) from None
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM) and error.filename is not None:
+        if error.errno in UNWRITABLE and error.filename is not None:
             raise OutputConflict(
                 f"{error.filename} cannot be written ({error.strerror})", do="choose a place that you may write to"
             ) from None
@@ -88,7 +106,15 @@ def publish(staging: Path, final: Path) -> None:
         with path.open("rb") as file:
             os.fsync(file.fileno())
     sync_folder(staging)
-    staging.replace(final)
+    try:
+        staging.replace(final)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise OutputConflict(
+                f"{final} was filled by someone else while its content was being made",
+                do=f"choose another output, or remove it; the finished work is kept in {staging}",
+            ) from None
+        raise
     sync_folder(final.parent)
 
 
@@ -108,9 +134,15 @@ def discard(folder: Path) -> None:
 
 
 def sha256_file(path: Path, progress: Callable[[int], None] = lambda done: None) -> str:
-    """Digest of a file's bytes, telling `progress` the bytes of each block."""
+    """Digest of a file's bytes, telling `progress` the bytes of each block.
+
+    Raises:
+        BadReference: the file cannot be read.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with reading_errors():
+        file = path.open("rb")
+    with file:
         while block := file.read(BLOCK_BYTES):
             digest.update(block)
             progress(len(block))

@@ -38,6 +38,8 @@ def told(function: Callable[..., None]) -> Callable[..., None]:
             click.echo(f"Error: {error}", err=True)
             sys.exit(2 if isinstance(error, BadParameter) else 1)
         except KeyboardInterrupt:
+            if kwargs.get("as_json"):
+                _print_json({"error": "KeyboardInterrupt", "problem": "stopped", "do": "run the same command again"})
             click.echo("\nStopped. Run the same command again: it goes on where it was.", err=True)
             sys.exit(130)
 
@@ -80,6 +82,8 @@ def compile_pipeline(pipeline: str, output: Path | None) -> None:
     from pipelines.catalogue import load_pipeline
 
     path = output or Path(f"{pipeline}.yaml")
+    if path.suffix not in (".yaml", ".yml"):
+        raise BadParameter(f"KFP writes pipelines to .yaml files, not to {path}", do="give a name that ends in .yaml")
     with disk_errors(path):
         compiler.Compiler().compile(load_pipeline(pipeline), str(path))
     click.echo(path)

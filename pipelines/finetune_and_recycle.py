@@ -57,16 +57,16 @@ def finetune_and_recycle(
             suite=suite,
             recipe=recipe,
             gate_tolerance=gate_tolerance,
+            model_name=model_name,
         ),
         "resolve",
-        cached=False,
     )
     source, target = (
         task(save_checkpoint(reference=found.outputs[output], role=role), f"save {role}").outputs["checkpoint"]
         for role, output in (("source base", "source_base"), ("target base", "target_base"))
     )
     tuned = task(finetune(base=source, role="source base", recipe=recipe, dataset=dataset), "fine-tune source base")
-    judged = transfer_and_judge(
+    comparison = transfer_and_judge(
         source_base=source,
         source_tuned=tuned.outputs["tuned"],
         target_base=target,
@@ -83,7 +83,7 @@ def finetune_and_recycle(
         )
         task(
             compare(
-                **judged.comparison,
+                **comparison,
                 target_tuned=direct.outputs["tuned"],
                 target_tuned_evaluation=evaluated(direct.outputs["tuned"], "target fine-tuned", suite),
             ),

@@ -1,24 +1,12 @@
 """The second half of every pipeline that makes one recycled model: transfer, evaluate, compare, register."""
 
-from dataclasses import dataclass
-
 from kfp.dsl.pipeline_channel import PipelineChannel
-from kfp.dsl.pipeline_task import PipelineTask
 
 from components.compare.component import compare
 from components.evaluate.component import evaluate
 from components.register.component import register
 from components.transfer.component import transfer
 from pipelines.task import task
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """The tasks that later ones may build on."""
-
-    transfer: PipelineTask
-    comparison: dict[str, object]
-    """The arguments of `compare`, for a second comparison with more models."""
 
 
 def transfer_and_judge(
@@ -32,8 +20,12 @@ def transfer_and_judge(
     suite: str,
     gate_tolerance: float,
     model_name: str,
-) -> Judged:
-    """Add these steps to the pipeline being defined, flat in its graph."""
+) -> dict[str, object]:
+    """Add these steps to the pipeline being defined, flat in its graph.
+
+    Returns:
+        The arguments of `compare`, for a second comparison with more models.
+    """
     made = task(
         transfer(source_base=source_base, source_tuned=source_tuned, target_base=target_base, scale=scale, dtype=dtype),
         "transfer",
@@ -65,9 +57,8 @@ def transfer_and_judge(
             model_name=model_name,
         ),
         "register",
-        cached=False,
     )
-    return Judged(transfer=made, comparison=comparison)
+    return comparison
 
 
 def evaluated(checkpoint: PipelineChannel, role: str, suite: str) -> PipelineChannel:

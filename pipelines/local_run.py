@@ -12,9 +12,14 @@ from typing import Any
 
 from components import settings
 from components.errors import ProgramFailed, RecycleError
+from components.evaluate.suite import load_suite
+from components.finetune.dataset import load_examples
+from components.finetune.recipe import load_recipe
 from components.programs import run as run_program
 from components.resolve.resolve import check_values
 from components.step import EVENT_MARK
+from components.tracking import close_run
+from components.work import disk_errors
 
 QUIET = {
     "PYTHONUNBUFFERED": "1",
@@ -54,16 +59,11 @@ def run_pipeline(name: str, parameters: Mapping[str, Any], say: Callable[[str], 
         RecycleError: a step failed; the message says which, why and what to do.
         KeyboardInterrupt: the user stopped it.
     """
-    check_values(
-        scale=parameters["scale"],
-        dtype=parameters["dtype"],
-        suite=parameters["suite"],
-        recipe=parameters.get("recipe", ""),
-        gate_tolerance=parameters["gate_tolerance"],
-    )
+    _check(parameters)
     run_id = datetime.now().strftime(f"%Y%m%d-%H%M%S-{os.getpid()}")
     folder = settings.home() / "runs" / run_id
-    folder.mkdir(parents=True)
+    with disk_errors(folder):
+        folder.mkdir(parents=True)
     result = RunResult(pipeline=name, run_id=run_id, parameters=parameters, log=str(folder / "log.txt"))
     follower = _Follower(result, say)
     command = [sys.executable, "-m", "pipelines.worker", name, str(folder / "artifacts"), json.dumps(parameters)]
@@ -76,10 +76,32 @@ def run_pipeline(name: str, parameters: Mapping[str, Any], say: Callable[[str], 
     try:
         run_program(command, log=folder / "log.txt", env=environment, on_line=follower.line)
     except ProgramFailed as error:
+        if follower.is_cut_off:
+            close_run(run_id)
         raise follower.failure(error) from None
     result.seconds = follower.elapsed()
     _keep_report(result, folder)
     return result
+
+
+def _check(parameters: Mapping[str, Any]) -> None:
+    """Refuse what would fail in some later step, before the first one starts.
+
+    Raises:
+        BadParameter: a value cannot be, or a file that it names is not what it must be.
+    """
+    check_values(
+        scale=parameters["scale"],
+        dtype=parameters["dtype"],
+        suite=parameters["suite"],
+        recipe=parameters.get("recipe", ""),
+        gate_tolerance=parameters["gate_tolerance"],
+        model_name=parameters["model_name"],
+    )
+    load_suite(parameters["suite"])
+    if "recipe" in parameters:
+        recipe = load_recipe(parameters["recipe"])
+        load_examples(parameters["dataset"] or recipe.dataset)
 
 
 class _Follower:
@@ -95,6 +117,11 @@ class _Follower:
     def elapsed(self) -> float:
         """Seconds since the start."""
         return round(time.monotonic() - self._started, 1)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether a step began and never said how it ended."""
+        return bool(self._running)
 
     def line(self, line: str) -> None:
         """Take one line of output."""
@@ -130,8 +157,10 @@ class _Follower:
         """The error that tells best why the worker ended."""
         if self._failure is not None:
             return self._failure
-        where = f"step {self._running!r}" if self._running else "the run"
-        return ProgramFailed(f"{where} ended without a word: {error.problem}", do=self._next(error.do))
+        if self._running:
+            problem = f"step {self._running!r} was killed before it could say why, most likely because memory ran out"
+            return ProgramFailed(problem, do=self._next("free some memory"))
+        return ProgramFailed(f"the run ended without a word: {error.problem}", do=self._next(error.do))
 
     def _next(self, do: str) -> str:
         return f"{do}; then run the same command again, finished work is reused (log: {_short(Path(self._result.log))})"

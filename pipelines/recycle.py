@@ -48,9 +48,9 @@ def recycle(
             suite=suite,
             recipe="",
             gate_tolerance=gate_tolerance,
+            model_name=model_name,
         ),
         "resolve",
-        cached=False,
     )
     saved = {
         role: task(save_checkpoint(reference=found.outputs[output], role=role), f"save {role}").outputs["checkpoint"]

@@ -19,15 +19,16 @@ def pipeline(function: Callable[..., Any]) -> GraphComponent:
     return made
 
 
-def task(made: PipelineTask, name: str, *, cached: bool = True) -> PipelineTask:
+def task(made: PipelineTask, name: str) -> PipelineTask:
     """Give a task its name for people, and what a cluster asks of its pod.
 
     Args:
         made: the task.
         name: what the graph shows.
-        cached: whether the step is a function of its inputs alone, so that KFP may reuse its outputs.
     """
-    made.set_display_name(name).set_caching_options(cached)
+    # KFP caches by names and paths, not by what they lead to, and never looks whether the result is still there. The
+    # store reuses finished work by digest, which is right in both.
+    made.set_display_name(name).set_caching_options(False)
     made.set_cpu_request("500m").set_memory_request("1Gi")
     kubernetes.set_security_context(made, run_as_user=NON_ROOT, run_as_group=NON_ROOT, run_as_non_root=True)
     # From the pod's label, so that a new run's id does not make every task's inputs new and defeat caching.

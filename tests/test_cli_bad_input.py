@@ -226,6 +226,10 @@ class TestRun:
             ("recycle", "scale=abc", ("'abc'", "finite")),
             ("recycle", "dtype=int4", ("'int4'", "bfloat16")),
             ("recycle", "gate_tolerance=7", ("7", "share")),
+            ("recycle", "model_name=a/b", ("'a/b'", "letters")),
+            ("recycle", "model_name=", ("''", "letters")),
+            ("finetune-and-recycle", "recipe=", ("''", "demo")),
+            ("finetune-and-recycle", "dataset=/nope.jsonl", ("/nope.jsonl",)),
         ],
     )
     def test_a_value_that_cannot_be(self, pipeline, assignment, told, tmp_path):
@@ -252,7 +256,7 @@ class TestRun:
             ),
         )
         assert result.exit_code == 1
-        assert "MLflow at http://…@127.0.0.1:9" in result.output
+        assert "MLflow at http://user:***@127.0.0.1:9" in result.output
         assert "MLFLOW_TRACKING_URI" in result.output
         assert "hunter22" not in result.output
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import cast
 
 from components.artifact import ModelArtifact, read_checkpoint
-from components.checkpoint import Checkpoint
+from components.checkpoint import Checkpoint, derivation_of
 from components.compare.compare import compare
 from components.compare.inputs import Model, Role
 from components.evaluation import Evaluation
@@ -30,7 +30,7 @@ def compare_artifacts(
     """
     manifests = {role: read_checkpoint(manifest) for role, (manifest, _) in given.items()}
     recycled = manifests["recycled"]
-    derivation = recycled.derivation
+    derivation = derivation_of(recycled)
     comparison = compare(
         title=f"Recycled: {manifests['source fine-tuned'].name} onto {manifests['target base'].name}",
         models=tuple(
@@ -42,16 +42,17 @@ def compare_artifacts(
             for role, (_, evaluation) in given.items()
         ),
         statistics=Statistics.model_validate_json(Path(statistics).read_bytes()).tensors,
-        scale=derivation.settings["scale"] if derivation else "1",
-        dtype=derivation.settings["dtype"] if derivation else recycled.dtype,
+        scale=derivation.settings["scale"],
+        dtype=derivation.settings["dtype"],
         notes=tuple(notes),
         load_path=str(local_folder(recycled)),
         tolerance=gate_tolerance,
     )
     Path(report).write_text(comparison.html, encoding="utf-8")
     Path(summary).write_text(comparison.markdown, encoding="utf-8")
-    run.tracker.text(comparison.html, "report.html")
-    run.tracker.text(comparison.markdown, "report.md")
+    name = "report with the fine-tuned target" if "target fine-tuned" in given else "report"
+    run.tracker.text(comparison.html, f"{name}.html")
+    run.tracker.text(comparison.markdown, f"{name}.md")
     run.tracker.pipeline_metrics(comparison.metrics)
     run.tracker.tags({"gate": "passed" if comparison.gate.passed else "failed", "gate reason": comparison.gate.reason})
     run.outcome.update(

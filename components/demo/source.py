@@ -2,16 +2,34 @@
 
 import logging
 import re
+from dataclasses import dataclass
 
 from components import settings
 from components.errors import BadReference
 from components.folder import FolderSource
 from components.work import claimed
 
+PREFIX = "demo:"
+
 logger = logging.getLogger(__name__)
 
 
-def demo_source(name: str) -> FolderSource:
+@dataclass(frozen=True, kw_only=True)
+class DemoSource(FolderSource):
+    """A demo release; its name, not its folder, is its reference: any machine makes the same bytes from it."""
+
+    @property
+    def reference(self) -> str:
+        """`demo:NAME`."""
+        return f"{PREFIX}{self.path.name}"
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """The release's name."""
+        return {"kind": "demo", "release": self.path.name}
+
+
+def demo_source(name: str) -> DemoSource:
     """Open a demo release.
 
     Raises:
@@ -27,4 +45,4 @@ def demo_source(name: str) -> FolderSource:
 
         with claimed(release, wait=True):
             build(name, folder, progress=logger.info)
-    return FolderSource(path=release)
+    return DemoSource(path=release)

@@ -28,6 +28,9 @@ def finetune_in_store(
     from components.finetune.train import finetune
 
     with store.staging(f"fine-tune-{derivation.key}") as work:
+        done = store.recall_checkpoint("fine-tune", derivation.key)
+        if done is not None:
+            return done
         output = work / "model"
         discard(output)
         finetune(
@@ -41,8 +44,8 @@ def finetune_in_store(
         made = identify(read_layout(FolderSource(path=output)), output).model_copy(
             update={"name": f"{base.name}-{recipe.name}", "origin": {}, "derivation": derivation}
         )
-        made = store.publish(output, made)
         store.remember("fine-tune", derivation.key, made.digest)
+        made = store.publish(output, made)
         discard(work)
     return made
 

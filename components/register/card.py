@@ -1,6 +1,6 @@
 """The Hugging Face model card of a recycled model."""
 
-from components.checkpoint import Checkpoint
+from components.checkpoint import Checkpoint, derivation_of
 from components.evaluation import Evaluation
 
 TEXT = """
@@ -31,7 +31,7 @@ def model_card(
     """Markdown with the front matter that the hub reads: parents, relation and results."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    settings = recycled.derivation.settings if recycled.derivation else {}
+    derivation = derivation_of(recycled)
     data = ModelCardData(
         base_model=[_hub_name(parent) for parent in parents.values()],
         base_model_relation="merge",
@@ -53,9 +53,9 @@ def model_card(
     )
     text = TEXT.format(
         name=recycled.name,
-        scale=settings.get("scale", "1"),
-        dtype=settings.get("dtype", recycled.dtype),
-        software=recycled.derivation.software if recycled.derivation else "Recycle",
+        scale=derivation.settings["scale"],
+        dtype=derivation.settings["dtype"],
+        software=derivation.software,
         parents="\n".join(f"| {role} | {_hub_name(parent)} | `{parent.digest}` |" for role, parent in parents.items()),
         digest=recycled.digest,
         suite=evaluation.suite,

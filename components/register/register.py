@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from components.checkpoint import Checkpoint
+from components.checkpoint import Checkpoint, derivation_of
 from components.evaluation import Evaluation
 from components.tracking import Tracker, mlflow_errors, tracking_uri
 
@@ -27,7 +27,6 @@ def register(
     evaluation: Evaluation,
     passed: bool,
     reason: str,
-    card: str,
 ) -> Registration:
     """Register a version, or find the one of the same content and verdict, and point the aliases at it.
 
@@ -36,7 +35,7 @@ def register(
     Raises:
         ServiceUnavailable: MLflow does not answer, or refuses.
     """
-    settings = recycled.derivation.settings if recycled.derivation else {}
+    settings = derivation_of(recycled).settings
     tags = {
         "recycle.digest": recycled.digest,
         "recycle.uri": recycled.uri,
@@ -47,22 +46,28 @@ def register(
         **{f"recycle.{key}": value for key, value in settings.items()},
     }
     with mlflow_errors():
-        version = _find(tracker, model_name, tags) or _create(tracker, model_name, recycled, tags, card)
+        version = _find(tracker, model_name, tags) or _create(tracker, model_name, recycled, tags, reason)
         aliases = (CANDIDATE, CHAMPION) if passed else (CANDIDATE,)
         for alias in aliases:
-            tracker.client.set_registered_model_alias(model_name, alias, version)
+            _advance(tracker, model_name, alias, version)
     return Registration(model_name=model_name, version=version, aliases=aliases)
 
 
 def _find(tracker: Tracker, model_name: str, tags: dict[str, str]) -> str | None:
-    quoted = model_name.replace("'", "")
-    for version in tracker.client.search_model_versions(f"name='{quoted}'"):
+    for version in tracker.client.search_model_versions(f"name='{model_name}'"):
         if all(version.tags.get(key) == value for key, value in tags.items()):
             return str(version.version)
     return None
 
 
-def _create(tracker: Tracker, model_name: str, recycled: Checkpoint, tags: dict[str, str], card: str) -> str:
+def _advance(tracker: Tracker, model_name: str, alias: str, version: str) -> None:
+    """Point an alias at a version, unless a newer one has it: rerunning an old pipeline moves nothing back."""
+    holder = tracker.client.get_registered_model(model_name).aliases.get(alias, "0")
+    if int(holder) < int(version):
+        tracker.client.set_registered_model_alias(model_name, alias, version)
+
+
+def _create(tracker: Tracker, model_name: str, recycled: Checkpoint, tags: dict[str, str], reason: str) -> str:
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -83,7 +88,7 @@ def _create(tracker: Tracker, model_name: str, recycled: Checkpoint, tags: dict[
         source=f"models:/{external.model_id}" if refused else recycled.uri,
         run_id=run_id,
         tags=tags,
-        description=card,
+        description=f"Made by fine-tuning transfer; its model card is the run's README.md. {reason}",
         model_id=external.model_id,
     )
     return str(created.version)

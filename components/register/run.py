@@ -34,7 +34,6 @@ def register_artifacts(
         evaluation=scores,
         passed=passed,
         reason=reason,
-        card=card,
     )
     run.tracker.params({"model": model_name, "version": done.version, "aliases": ", ".join(done.aliases)})
     run.tracker.text(card, "README.md")

@@ -15,12 +15,17 @@ SAMPLED_ELEMENTS = 32_768
 
 
 def sampled_relative_gap(source: Layout, target: Layout) -> float:
-    """‖M_t − M_s‖ / ‖M_s‖ over a fixed sample of the matrices that both have in one shape."""
+    """‖M_t − M_s‖ / ‖M_s‖ over a fixed sample of the matrices that both have in one shape.
+
+    Elements that are NaN or infinite are left out. Zero where nothing could be sampled.
+    """
     names = sorted(name for name in source.tensors.keys() & target.tensors.keys() if _comparable(name, source, target))
     stride = max(1, math.ceil(len(names) / SAMPLED_TENSORS))
     gap = norm = 0.0
     for name in names[::stride]:
         ours, theirs = _sample(source, name), _sample(target, name)
+        finite = np.isfinite(ours) & np.isfinite(theirs)
+        ours, theirs = ours[finite], theirs[finite]
         gap += float(np.square(theirs - ours).sum())
         norm += float(np.square(ours).sum())
     return math.sqrt(gap / norm) if norm else 0.0

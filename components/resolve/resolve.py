@@ -1,5 +1,6 @@
 """Everything that can fail early: names pinned, the three checkpoints proved to fit, the cost told; in seconds."""
 
+import re
 from dataclasses import dataclass
 
 from components.compatibility import TRANSFER_MEMORY_BYTES, TransferPlan, plan_transfer
@@ -12,6 +13,8 @@ from components.reference import open_source
 from components.relatedness import warning
 from components.resolve.gap import sampled_relative_gap
 from components.scale import parse_scale
+
+MODEL_NAME = re.compile(r"\w[\w .-]{0,199}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +105,7 @@ def resolve(*, source_base: str, source_tuned: str, target_base: str, scale: str
     )
 
 
-def check_values(*, scale: str, dtype: str, suite: str, recipe: str, gate_tolerance: float) -> None:
+def check_values(*, scale: str, dtype: str, suite: str, recipe: str, gate_tolerance: float, model_name: str) -> None:
     """Refuse values that cannot be, before anything is looked at.
 
     Args:
@@ -111,6 +114,7 @@ def check_values(*, scale: str, dtype: str, suite: str, recipe: str, gate_tolera
         suite: name of an evaluation suite.
         recipe: name of a fine-tuning recipe, empty where nothing is fine-tuned.
         gate_tolerance: a share of the score.
+        model_name: what the registered model is to be called.
 
     Raises:
         BadParameter: one of them is not what it must be.
@@ -122,3 +126,8 @@ def check_values(*, scale: str, dtype: str, suite: str, recipe: str, gate_tolera
         find_named("recipe", recipe)
     if not 0 <= gate_tolerance <= 1:
         raise BadParameter(f"gate_tolerance is {gate_tolerance}", do="give a share of the score from 0 to 1")
+    if not MODEL_NAME.fullmatch(model_name):
+        raise BadParameter(
+            f"model_name is {model_name!r}, which MLflow's registry would not take or find again",
+            do="use letters, digits, spaces, and . _ -",
+        )

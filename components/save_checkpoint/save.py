@@ -13,7 +13,7 @@ from components.progress import Progress
 from components.reference import open_source
 from components.source import Source, SourceFile
 from components.store import FolderStore
-from components.work import sha256_file
+from components.work import sha256_file, write_durably
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
@@ -26,39 +26,50 @@ def save_checkpoint(reference: str, store: FolderStore) -> Checkpoint:
     """
     source = open_source(reference)
     layout = read_layout(source)
-    key = _source_key(layout)
+    key, files = _content(layout)
     saved = store.recall_checkpoint("saved", key)
     if saved is None:
         with store.staging(f"save-{key}") as folder:
-            saved = store.recall_checkpoint("saved", key) or _save(layout, folder, store)
-            store.remember("saved", key, saved.digest)
+            saved = store.recall_checkpoint("saved", key) or _save(source, files, folder, store, key)
     return saved.model_copy(update={"name": source.name, "origin": source.origin})
 
 
-def _source_key(layout: Layout) -> str:
-    """Names the content at the source: a hub commit never changes, a folder is known by its bytes alone."""
+def _content(layout: Layout) -> tuple[str, tuple[SourceFile, ...]]:
+    """A name for the content at the source, and its files with all that is known of their bytes.
+
+    A hub commit never changes; a folder is known by its bytes alone.
+    """
     source = layout.source
-    if isinstance(source, FolderSource):
-        return identify(layout, source.path).digest
-    return digest_of(source.reference)
+    if not isinstance(source, FolderSource):
+        return digest_of(source.reference), layout.files
+    found = identify(layout, source.path)
+    files = tuple(SourceFile(path=file.path, size=file.size, sha256=file.sha256) for file in found.files)
+    return found.digest, files
 
 
-def _save(layout: Layout, folder: Path, store: FolderStore) -> Checkpoint:
-    with Progress(f"saving {layout.source.name}", sum(file.size for file in layout.files)) as progress:
-        for file in layout.files:
-            _fetch(layout.source, file, folder, progress)
+def _save(source: Source, files: tuple[SourceFile, ...], folder: Path, store: FolderStore, key: str) -> Checkpoint:
+    with Progress(f"saving {source.name}", sum(file.size for file in files)) as progress:
+        for file in files:
+            _fetch(source, file, folder, progress)
     _set_pad_token(folder / TOKENIZER_CONFIG)
-    saved = read_layout(FolderSource(path=folder))
-    files = tuple(File(path=file.path, size=file.size, sha256=sha256_file(folder / file.path)) for file in saved.files)
-    source = layout.source
-    return store.publish(folder, describe(saved, name=source.name, uri="", files=files, origin=source.origin))
+    layout = read_layout(FolderSource(path=folder))
+    kept = tuple(File(path=file.path, size=file.size, sha256=sha256_file(folder / file.path)) for file in layout.files)
+    saved = describe(layout, name=source.name, uri="", files=kept, origin=source.origin)
+    # Remembered first: what is remembered counts only when it is there too, and so is never saved twice.
+    store.remember("saved", key, saved.digest)
+    return store.publish(folder, saved)
 
 
 def _fetch(source: Source, file: SourceFile, folder: Path, progress: Progress) -> None:
     final, partial = folder / file.path, folder / f"{file.path}.part"
     if final.is_file():
-        progress.advance(file.size)
-        return
+        try:
+            _verify(final, file)
+        except DigestMismatch:
+            final.unlink()  # staged files are not yet made durable: a crash may have left a bad one
+        else:
+            progress.advance(file.size)
+            return
     source.copy(file, partial, progress.advance)
     try:
         _verify(partial, file)
@@ -92,4 +103,4 @@ def _set_pad_token(path: Path) -> None:
         return
     config = json.loads(path.read_bytes())
     if config.get("eos_token") is not None and config.get("pad_token") is None:
-        path.write_bytes(canonical_json(config | {"pad_token": config["eos_token"]}))
+        write_durably(path, canonical_json(config | {"pad_token": config["eos_token"]}))

@@ -15,44 +15,55 @@ from components.layout import INDEX, Layout
 from components.tensorfile import DTYPE_BYTES
 
 LICENCE_FILES = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY", "LICENSE.txt", "LICENSE.md", "USE_POLICY.md")
+TOKENIZER_FILES = (
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+)
+GENERATION_CONFIG = "generation_config.json"
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 def files_beside(plan: TransferPlan) -> dict[str, bytes]:
     """Content by name."""
     target, tuned = plan.target_base, plan.source_tuned
-    carried = {file.path: tuned for file in tuned.files if _goes_with_tokenizer(file.path)}
-    if not any(path.startswith("tokenizer") for path in carried):
-        carried |= {file.path: target for file in target.files if _goes_with_tokenizer(file.path)}
-    carried |= {path: target for path in LICENCE_FILES if target.has(path)}
-    contents = {path: layout.source.read(path) for path, layout in sorted(carried.items())}
+    with_tokenizer = tuned if any(tuned.has(path) for path in TOKENIZER_FILES) else target
+    with_generation = tuned if tuned.has(GENERATION_CONFIG) else target
+    carried = {
+        **dict.fromkeys(LICENCE_FILES, target),
+        **dict.fromkeys(TOKENIZER_FILES, with_tokenizer),
+        GENERATION_CONFIG: with_generation,
+    }
+    contents = {path: layout.source.read(path) for path, layout in sorted(carried.items()) if layout.has(path)}
     contents["config.json"] = _pretty(_config(plan))
     if target.has(INDEX):
         contents[INDEX] = _pretty(_index(plan))
     return contents
 
 
-def _goes_with_tokenizer(path: str) -> bool:
-    return path not in ("config.json", INDEX) and path.endswith((".json", ".jinja", ".model", ".txt", ".tiktoken"))
-
-
 def _config(plan: TransferPlan) -> dict[str, Any]:
     config = dict(plan.target_base.config)
     tuned = plan.source_tuned.config
     config |= {key: tuned[key] for key in TOKEN_IDS if tuned.get(key) is not None}
-    if _vocabulary_grew(plan.source_tuned, plan.target_base):
-        config["vocab_size"] = tuned["vocab_size"]
-    dtype = TORCH_NAMES[_main_dtype(plan)]
+    if _rows(plan.source_tuned) > _rows(plan.target_base):
+        config["vocab_size"] = _rows(plan.source_tuned)
     # transformers 5 writes `dtype`, 4 wrote and reads `torch_dtype`.
-    config |= {key: dtype for key in ("dtype", "torch_dtype") if key in config}
+    key = "torch_dtype" if "torch_dtype" in config and "dtype" not in config else "dtype"
+    config[key] = TORCH_NAMES[_main_dtype(plan)]
     return config
 
 
-def _vocabulary_grew(tuned: Layout, target: Layout) -> bool:
-    return any(
-        grows(name) and name in target.tensors and tensor.entry.shape[0] > target.tensors[name].entry.shape[0]
-        for name, tensor in tuned.tensors.items()
-    )
+def _rows(layout: Layout) -> int:
+    """Rows of the embeddings, 0 without any."""
+    shapes = (tensor.entry.shape for name, tensor in layout.tensors.items() if grows(name))
+    return max((shape[0] for shape in shapes if shape), default=0)
 
 
 def _main_dtype(plan: TransferPlan) -> str:

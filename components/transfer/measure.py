@@ -18,7 +18,7 @@ class Meter:
     def __init__(self, name: str) -> None:
         self._name = name
         self._sums: list[tuple[float, ...]] = []
-        self._elements = self._unchanged = self._nonfinite = 0
+        self._elements = self._unchanged = self._nonfinite = self._overflowed = 0
         self._max_abs_delta = 0.0
 
     @property
@@ -26,12 +26,13 @@ class Meter:
         """Whether the fine-tune left every element so far as it was."""
         return self._unchanged == self._elements
 
-    def add(self, target: Floats, tuned: Floats, source: Floats) -> None:
-        """Count one chunk."""
+    def add(self, target: Floats, tuned: Floats, source: Floats, result: Floats) -> None:
+        """Count one chunk of the three inputs and, as it is stored, the result."""
         self._elements += target.size
         same = (tuned == source) | (np.isnan(tuned) & np.isnan(source))
         self._unchanged += int(np.count_nonzero(same))
         finite = np.isfinite(target) & np.isfinite(tuned) & np.isfinite(source)
+        self._overflowed += int(np.count_nonzero(finite & ~np.isfinite(result)))
         lost = target.size - int(np.count_nonzero(finite))
         if lost:
             self._nonfinite += lost
@@ -56,4 +57,5 @@ class Meter:
             max_abs_delta=self._max_abs_delta,
             unchanged=self._unchanged,
             nonfinite=self._nonfinite,
+            overflowed=self._overflowed,
         )

@@ -10,10 +10,11 @@ from typing import BinaryIO
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from components.arithmetic import Bytes, Floats, add_scaled_delta, cast, narrow
+from components.arithmetic import Bytes, Floats, add_scaled_delta, cast, narrow, widen
 from components.compatibility import ShardPlan, TensorPlan
 from components.dtypes import cast_dtype
 from components.errors import BadCheckpoint, Incompatible
+from components.folder import reading_errors
 from components.layout import Tensor
 from components.statistics import TensorStatistics
 from components.tensorfile import DTYPE_BYTES
@@ -100,11 +101,11 @@ class _Writer:
         before, position = self._sha256.copy(), self._output.tell()
         meter, touched = Meter(plan.name), False
         for source, tuned, target in self._floats(plan):
-            meter.add(target, tuned, source)
             kept = narrow(target, plan.dtype)
             result = kept
             if self._scale != 0:
                 result = narrow(add_scaled_delta(target, tuned, source, self._scale), plan.dtype)
+            meter.add(target, tuned, source, widen(result, plan.dtype))
             touched = touched or not np.array_equal(result, kept)
             self._put(result)
         if touched and meter.is_unchanged:
@@ -154,7 +155,7 @@ class _Writer:
 
 def _read_elements(folder: Path, tensor: Tensor, start: int, count: int) -> Bytes:
     width = DTYPE_BYTES[tensor.entry.dtype]
-    with (folder / tensor.file).open("rb") as file:
+    with reading_errors(), (folder / tensor.file).open("rb") as file:
         file.seek(tensor.entry.start + start * width)
         raw = file.read(count * width)
     if len(raw) < count * width:

@@ -1,6 +1,7 @@
 """Fine-tuning transfer from three checkpoints to a fourth, in the store or in a folder of the user's."""
 
 import hashlib
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from components.statistics import Statistics
 from components.store import FolderStore
 from components.transfer.carry import files_beside
 from components.transfer.stream import Inputs, ShardRecord, write_shard
-from components.work import claimed, discard, disk_errors, publish, write_durably
+from components.work import claimed, disk_errors, publish, write_durably
 
 METHOD = "fine-tuning transfer"
 
@@ -99,9 +100,10 @@ def _transfer_to_store(
 ) -> tuple[Checkpoint, Statistics]:
     checkpoint, statistics = _write(transfer, plan, folder)
     store.remember("transfer-statistics", transfer.derivation.key, statistics.model_dump_json())
-    checkpoint = store.publish(folder, checkpoint)
+    # Remembered first: what is remembered counts only when it is there too, and so is never made twice.
     store.remember("transfer", transfer.derivation.key, checkpoint.digest)
-    return checkpoint, statistics
+    _remove_working_files(folder)
+    return store.publish(folder, checkpoint), statistics
 
 
 def transfer_to_folder(transfer: Transfer, output: Path) -> tuple[Checkpoint, Statistics | None]:
@@ -114,7 +116,11 @@ def transfer_to_folder(transfer: Transfer, output: Path) -> tuple[Checkpoint, St
         OutputConflict: `output` holds something else, or another process is writing it.
         RecycleError: the checkpoints do not fit, or a file cannot be read or written.
     """
-    output = output.absolute()
+    output = output.resolve()
+    if os.path.ismount(output):
+        raise OutputConflict(
+            f"{output} is a mount point, which cannot appear all at once", do="give a folder inside it"
+        )
     with disk_errors(output), claimed(output, wait=False):
         done = _already_there(transfer, output)
         if done is not None:
@@ -125,7 +131,7 @@ def transfer_to_folder(transfer: Transfer, output: Path) -> tuple[Checkpoint, St
         checkpoint, statistics = _write(transfer, plan, staging)
         checkpoint = checkpoint.model_copy(update={"name": output.name, "uri": output.as_uri()})
         write_durably(staging / MANIFEST, checkpoint.to_json())
-        discard(output)
+        _remove_working_files(staging)
         publish(staging, output)
     return checkpoint, statistics
 
@@ -137,6 +143,7 @@ def _already_there(transfer: Transfer, output: Path) -> Checkpoint | None:
     if manifest.is_file():
         checkpoint = Checkpoint.read(manifest)
         if checkpoint.derivation == transfer.derivation:
+            FolderSource(path=output).files()  # a damaged result is told, not taken for done
             return checkpoint
     raise OutputConflict(
         f"{output} exists and holds something else than this transfer's result",
@@ -147,6 +154,7 @@ def _already_there(transfer: Transfer, output: Path) -> Checkpoint | None:
 def _write(transfer: Transfer, plan: TransferPlan, folder: Path) -> tuple[Checkpoint, Statistics]:
     """Write the result's files into `folder`, going on where an earlier try stopped."""
     scale = parse_scale(transfer.scale)
+    beside = files_beside(plan)
     _check_space(plan, folder)
     with Progress("transferring", plan.bytes_to_write) as progress:
         records = {
@@ -156,10 +164,9 @@ def _write(transfer: Transfer, plan: TransferPlan, folder: Path) -> tuple[Checkp
             for shard in plan.shards
         }
     files = [File(path=path, size=record.size, sha256=record.sha256) for path, record in records.items()]
-    for path, content in files_beside(plan).items():
+    for path, content in beside.items():
         (folder / path).write_bytes(content)
         files.append(File(path=path, size=len(content), sha256=hashlib.sha256(content).hexdigest()))
-    _remove_working_files(folder)
     checkpoint = describe(
         read_layout(FolderSource(path=folder)),
         name=transfer.name,

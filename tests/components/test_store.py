@@ -1,16 +1,18 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 import urllib.request
 
 import pytest
 
+from components import store as store_module
 from components.checkpoint import MANIFEST, Checkpoint
 from components.errors import BadCheckpoint, BadParameter, DigestMismatch, OutputConflict
 from components.identify import verify
-from components.reference import local_folder
+from components.reference import local_folder, open_source
 from components.save_checkpoint.save import save_checkpoint
 from components.store import open_store
 from components.work import claimed
@@ -167,3 +169,56 @@ def test_a_store_of_an_unknown_kind_is_refused(monkeypatch):
     monkeypatch.setenv("RECYCLE_STORE", "gs://bucket/prefix")
     with pytest.raises(BadParameter, match="gs://bucket/prefix"):
         open_store()
+
+
+def test_a_damaged_staged_file_is_copied_again(tmp_path, monkeypatch):
+    source = make_checkpoint(tmp_path / "model", shards=2)
+    real = store_module.FolderStore.publish
+    monkeypatch.setattr(store_module.FolderStore, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(str(source), open_store())
+    staged = next((open_store().root / "staging").rglob("model-00001*.safetensors"))
+    content = bytearray(staged.read_bytes())
+    content[-3] ^= 1
+    staged.write_bytes(content)
+    monkeypatch.setattr(store_module.FolderStore, "publish", real)
+    saved = local_folder(save_checkpoint(str(source), open_store()))
+    assert files(saved)["model-00001-of-00002.safetensors"] == files(source)["model-00001-of-00002.safetensors"]
+
+
+def test_a_store_that_moved_is_found_where_it_is(tmp_path, monkeypatch):
+    saved = save_checkpoint(str(make_checkpoint(tmp_path / "model")), open_store())
+    moved = tmp_path / "moved"
+    open_store().root.rename(moved)
+    monkeypatch.setenv("RECYCLE_STORE", str(moved))
+    assert local_folder(saved) == moved / "checkpoints" / saved.digest
+    found = open_store().find(saved.digest)
+    assert found.uri == (moved / "checkpoints" / saved.digest).as_uri()
+    source = open_source(str(moved / "checkpoints" / saved.digest / MANIFEST))
+    assert source.path == moved / "checkpoints" / saved.digest
+
+
+def test_weights_changed_beside_a_manifest_are_not_taken_for_the_old(tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(local_folder(save_checkpoint(str(make_checkpoint(tmp_path / "model")), open_store())), folder)
+    make_checkpoint(tmp_path / "other", seed=5)
+    shutil.copy(tmp_path / "other/model.safetensors", folder / "model.safetensors")
+    with pytest.raises(DigestMismatch):
+        save_checkpoint(str(folder), open_store())
+
+
+def test_many_claims_of_one_place_in_a_tight_loop(tmp_path):
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=claim_often, args=(tmp_path / "out",)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert {worker.exitcode for worker in workers} == {0}
+
+
+def claim_often(place):
+    for _ in range(300):
+        with claimed(place, wait=True):
+            (place.parent / "inside").touch(exist_ok=False)
+            (place.parent / "inside").unlink()

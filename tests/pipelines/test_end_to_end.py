@@ -190,19 +190,27 @@ def test_the_registered_model_is_a_uri_with_its_lineage(first, world):
     assert not list((world["folder"] / "home/mlartifacts").rglob("*.safetensors"))
 
 
-def test_a_rerun_reuses_what_is_done_and_registers_nothing_twice(first, world):
+def test_a_rerun_with_the_target_fine_tuned_too_reuses_what_is_done_and_registers_nothing_twice(first, world):
     from mlflow import MlflowClient
 
     checkpoints = world["folder"] / "home/store/checkpoints"
-    before = {path: path.stat().st_mtime_ns for path in checkpoints.rglob("*")}
-    command = [*COMMAND, "run", "finetune-and-recycle", *world["arguments"], "--json"]
+    before = {path: path.stat().st_mtime_ns for path in checkpoints.glob("*/*")}
+    command = [*COMMAND, "run", "finetune-and-recycle", *world["arguments"], "-p", "finetune_target=true", "--json"]
     again = subprocess.run(command, env=world["environment"], capture_output=True, text=True, check=True)
-    outcome = json.loads(again.stdout)["outcome"]
-    assert outcome["uri"] == first["result"]["outcome"]["uri"]
-    assert outcome["metrics"] == first["result"]["outcome"]["metrics"]
-    assert {path: path.stat().st_mtime_ns for path in checkpoints.rglob("*")} == before
+    result = json.loads(again.stdout)
+    outcome, old = result["outcome"], first["result"]["outcome"]
+    assert outcome["uri"] == old["uri"]
+    assert outcome["metrics"].items() >= old["metrics"].items()
+    assert "Target fine-tuned" in outcome["table"]
+    assert "arget fine-tuned" in Path(outcome["report"]).read_text()
+    assert {path: path.stat().st_mtime_ns for path in checkpoints.glob("*/*")}.items() >= before.items()
     client = MlflowClient(f"sqlite:///{world['folder']}/home/mlflow.db")
     assert len(client.search_model_versions("name='tiny'")) == 1
+    experiment = client.get_experiment_by_name("recycle").experiment_id
+    (parent,) = client.search_runs([experiment], f"tags.`recycle.run_id` = '{result['run_id']}'")
+    assert parent.info.status == "FINISHED"
+    names = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
+    assert {"report.html", "report with the fine-tuned target.html"} <= names
 
 
 @pytest.mark.parametrize("name", ["recycle", "finetune-and-recycle"])

@@ -137,6 +137,9 @@ def test_scale_zero_gives_the_target_exactly(tmp_path):
 
 def test_target_equal_to_base_gives_the_fine_tuned_model(tmp_path):
     folders = world(tmp_path, target={"seed": 0})
+    with pytest.raises(Incompatible, match="target base is the source base"):
+        run(folders, tmp_path / "out")
+    (folders[2] / "LICENSE").write_text("another release of the same weights")
     run(folders, tmp_path / "out")
     assert_equal(load(tmp_path / "out"), load(folders[1]))
 

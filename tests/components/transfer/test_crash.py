@@ -1,6 +1,7 @@
 """Killed around every file operation, a transfer leaves nothing incomplete to see and a rerun ends the same."""
 
 import errno
+import json
 import multiprocessing
 import os
 import signal
@@ -10,12 +11,12 @@ from types import SimpleNamespace
 import pytest
 
 from components.checkpoint import MANIFEST
-from components.errors import OutputConflict, StorageFull
+from components.errors import BadCheckpoint, OutputConflict, StorageFull
 from components.identify import verify
 from components.transfer import stream
 from components.work import claimed
 from pipelines.transfer_command import transfer_references
-from tinymodels import make_checkpoint
+from tinymodels import WORDS, make_checkpoint
 
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
 
@@ -142,3 +143,54 @@ def test_a_damaged_finished_shard_is_made_again(folders, tmp_path):
         pytest.fail("no kill left a finished shard")
     transfer(folders, output)
     assert content(output) == expected
+
+
+def test_what_someone_puts_into_the_output_meanwhile_stays(folders, tmp_path, monkeypatch):
+    real = stream._Writer.write
+
+    def write(self, shard):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / "precious").write_text("mine")
+        return real(self, shard)
+
+    monkeypatch.setattr(stream._Writer, "write", write)
+    with pytest.raises(OutputConflict, match="someone else"):
+        transfer(folders, tmp_path / "out")
+    assert (tmp_path / "out" / "precious").read_text() == "mine"
+
+
+def test_a_result_that_lost_a_file_is_not_taken_for_done(folders, tmp_path):
+    transfer(folders, tmp_path / "out")
+    (tmp_path / "out" / "model-00002-of-00003.safetensors").unlink()
+    with pytest.raises(BadCheckpoint, match="model-00002-of-00003"):
+        transfer(folders, tmp_path / "out")
+
+
+def test_a_link_to_an_empty_folder_is_followed(folders, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    transfer(folders, tmp_path / "link")
+    verify(tmp_path / "real")
+
+
+@pytest.mark.parametrize("name", ["file/out", "x" * 300])
+def test_a_place_that_cannot_be(folders, tmp_path, name):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputConflict, match="cannot be written"):
+        transfer(folders, tmp_path / name)
+
+
+def test_overflow_is_counted(folders, tmp_path):
+    base, tuned, target = map(str, folders)
+    _, statistics = transfer_references(
+        source_base=base, source_tuned=tuned, target_base=target, output=tmp_path / "out", scale="1e39", dtype="auto"
+    )
+    assert statistics.summary()["overflowed elements"] > 0
+
+
+def test_a_vocabulary_size_that_the_config_has_wrong_is_put_right(folders, tmp_path):
+    make_checkpoint(tmp_path / "grown", seed=1, shards=3, vocab=[*WORDS, "extra"])
+    config = json.loads((tmp_path / "grown/config.json").read_text())
+    (tmp_path / "grown/config.json").write_text(json.dumps(config | {"vocab_size": 3}))
+    transfer([folders[0], tmp_path / "grown", folders[2]], tmp_path / "out")
+    assert json.loads((tmp_path / "out/config.json").read_text())["vocab_size"] == config["vocab_size"]

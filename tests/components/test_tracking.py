@@ -1,0 +1,174 @@
+"""MLflow as the steps use it: embedded, as a server, and under KFP's plugin."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from components.errors import ServiceUnavailable
+from components.tracking import close_run, connect, track
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECYCLE_RUN_ID", "run-1")
+    # A client sets this for the process; each test starts without.
+    yield Path(os.environ["RECYCLE_HOME"])
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+def fresh():
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+def runs(client):
+    experiment = client.get_experiment_by_name("recycle").experiment_id
+    return {run.info.run_name: run for run in client.search_runs([experiment])}
+
+
+def test_everything_stays_in_the_home(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with track("first") as tracker:
+        tracker.text("hello", "a.txt")
+    assert len(list((home / "mlartifacts").rglob("a.txt"))) == 2
+    assert not (tmp_path / "mlruns").exists()
+
+
+def test_a_pipeline_that_ended_stays_ended_when_a_side_branch_comes_later(home):
+    with track("last") as tracker:
+        tracker.end_pipeline()
+    fresh()
+    with track("side branch"):
+        pass
+    found = runs(connect())
+    assert found["run-1"].info.status == "FINISHED"
+    assert found["side branch"].info.status == "FINISHED"
+
+
+def test_a_failed_step_fails_the_pipeline_and_a_rerun_reopens_it(home):
+    with pytest.raises(ZeroDivisionError), track("step"):
+        _ = 1 / 0
+    fresh()
+    client = connect()
+    assert {run.info.status for run in runs(client).values()} == {"FAILED"}
+    fresh()
+    with track("step"):
+        assert runs(client)["run-1"].info.status == "RUNNING"
+    assert runs(client)["step"].info.status == "FINISHED"
+
+
+def test_parameters_of_a_rerun_with_other_values_do_not_stop_it(home):
+    with track("step") as tracker:
+        tracker.params({"scale": 1})
+    fresh()
+    with track("step") as tracker:
+        tracker.params({"scale": 2})
+    run = runs(connect())["step"]
+    assert (run.data.params["scale"], run.data.tags["scale"]) == ("1", "2")
+
+
+def test_under_kfps_plugin_its_run_is_used_and_its_parameters_are_left_to_it(home, monkeypatch):
+    home.mkdir(parents=True)
+    client = connect()
+    experiment = client.create_experiment("kfp")
+    parent = client.create_run(experiment).info.run_id
+    child = client.create_run(experiment, tags={"mlflow.parentRunId": parent}).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", child)
+    with track("transfer") as tracker:
+        tracker.params({"scale": "1"})
+        tracker.tags({"gate": "passed"})
+        tracker.end_pipeline()
+    client.log_param(child, "scale", '"1"')
+    assert client.get_run(parent).data.tags["gate"] == "passed"
+    assert {client.get_run(run).info.status for run in (parent, child)} == {"RUNNING"}
+
+
+def test_what_a_killed_step_left_open_can_be_closed(home):
+    program = (
+        "import os, signal\nfrom components.step import step\nwith step('doomed'): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
+    close_run("run-1")
+    assert {run.info.status for run in runs(connect()).values()} == {"KILLED"}
+
+
+def test_sigterm_is_told_to_mlflow(home):
+    program = (
+        "import os, signal, time\nfrom components.step import step\n"
+        "with step('stopped'): os.kill(os.getpid(), signal.SIGTERM); time.sleep(30)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
+    assert ended.returncode == 128 + signal.SIGTERM
+    assert {run.info.status for run in runs(connect()).values()} == {"KILLED"}
+
+
+def test_a_place_that_cannot_be_written_is_told_at_once(home, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////proc/nowhere/x.db")
+    started = time.monotonic()
+    with pytest.raises(ServiceUnavailable, match="/proc/nowhere"), track("step"):
+        pass
+    assert time.monotonic() - started < 20
+
+
+def test_a_password_in_the_address_is_never_told(home, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:hunter22@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(ServiceUnavailable) as caught, track("step"):
+        pass
+    assert "hunter22" not in str(caught.value)
+
+
+def test_a_server_goes_down_in_the_middle(home, tmp_path, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"),
+            *("--backend-store-uri", f"sqlite:///{tmp_path}/server.db"),
+            *("--artifacts-destination", str(tmp_path / "kept")),
+        ],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        with track("first") as tracker:
+            tracker.text("hello", "a.txt")
+        assert set(runs(MlflowClient(f"http://127.0.0.1:{port}"))) == {"run-1", "first"}
+        assert len(list((tmp_path / "kept").rglob("a.txt"))) == 2
+        with pytest.raises(ServiceUnavailable, match=str(port)):
+            log_while_it_dies(server)
+    finally:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def log_while_it_dies(server):
+    with track("second") as tracker:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+        tracker.metrics({"loss": 1.0}, step=3)
+        tracker.params({"a": 1})
+
+
+def wait_for(address):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(address, timeout=1)
+            return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"{address} did not come up")
