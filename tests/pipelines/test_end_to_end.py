@@ -185,8 +185,9 @@ def test_the_registered_model_is_a_uri_with_its_lineage(first, world):
     assert (Path(version.source.removeprefix("file://")) / "config.json").is_file()
     parents = {key for key in version.tags if key.startswith("recycle.digest_of_")}
     assert parents == {f"recycle.digest_of_{role}" for role in ("source_base", "source_fine_tuned", "target_base")}
-    assert version.description.startswith("---\nbase_model:")
-    assert "base_model_relation: merge" in version.description
+    card = Path(client.download_artifacts(version.run_id, "README.md")).read_text()
+    assert card.startswith("---\nbase_model:")
+    assert "base_model_relation: merge" in card
     assert not list((world["folder"] / "home/mlartifacts").rglob("*.safetensors"))
 
 
