@@ -27,7 +27,7 @@ TOLD_CONFIG = ("rope_theta", "rope_scaling", "rms_norm_eps", "max_position_embed
 """What may change between releases, as from Llama 3.0 to 3.1; the target's values stand in the result."""
 SHOWN_PROBLEMS = 8
 TRANSFER_MEMORY_BYTES = 300_000_000
-"""Peak of a transfer: the interpreter and a fixed number of chunks (measured, see the README)."""
+"""Peak of a transfer: the interpreter and a fixed number of chunks (`make bench` shows it)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,15 +6,18 @@
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from components import settings
 from components.checkpoint import MANIFEST, Checkpoint
 from components.errors import BadParameter
 from components.work import claimed, discard, disk_errors, publish, write_durably
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +42,33 @@ class FolderStore:
     def staging(self, key: str) -> Iterator[Path]:
         """A folder to work in, the same one for the same key, for one process at a time.
 
-        It stays when the work is broken off, so that a rerun goes on, and is gone once published.
+        It stays with what is in it when the work is broken off, so that a rerun goes on, and is gone once published.
         """
         folder = self.root / "staging" / key
         with disk_errors(self.root), claimed(folder, wait=True):
             folder.mkdir(exist_ok=True)
-            yield folder
+            try:
+                yield folder
+            finally:
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+
+    def once(self, key: str, recall: Callable[[], Result | None], make: Callable[[Path], Result]) -> Result:
+        """Find work that was done before, or do it in a staging folder; of several that want it at once, one does it.
+
+        Args:
+            key: names the work.
+            recall: finds its result, None while there is none.
+            make: does it in the folder it is given, and sees to it that `recall` finds the result from then on.
+        """
+        done = recall()
+        if done is None:
+            with self.staging(key) as folder:
+                done = recall()  # whoever held the claim before may have done it
+                if done is None:
+                    done = make(folder)
+                discard(folder)
+        return done
 
     def publish(self, staging: Path, checkpoint: Checkpoint) -> Checkpoint:
         """Make the files in `staging` visible under their digest; free when they are there already."""

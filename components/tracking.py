@@ -49,9 +49,10 @@ class Tracker:
         of the plugin's they become tags.
         """
         with mlflow_errors():
+            logged = self.client.get_run(self.run_id).data.params
             for key, value in values.items():
                 text = str(value)[:LONGEST_PARAM]
-                if not self.owned or self._logged.get(key, text) != text:
+                if not self.owned or logged.get(key, text) != text:
                     self.client.set_tag(self.run_id, key, text)
                 else:
                     self.client.log_param(self.run_id, key, text)
@@ -87,10 +88,6 @@ class Tracker:
         if self.owned:
             with mlflow_errors():
                 self.client.set_terminated(self.parent_id, "FINISHED")
-
-    @property
-    def _logged(self) -> dict[str, str]:
-        return dict(self.client.get_run(self.run_id).data.params)
 
 
 @contextmanager

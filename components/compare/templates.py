@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -18,32 +19,24 @@ _HEX = re.compile(r"[0-9a-f]{32,}")
 @cache
 def html() -> Environment:
     """For HTML: Jinja's own escaping, after unprintable characters are made visible."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=True,
-        finalize=lambda value: value if isinstance(value, Markup) else text.clean(str(value)),
-    )
-    return _equipped(environment)
+    return _environment(text.clean, autoescape=True)
 
 
 @cache
 def markdown() -> Environment:
-    """For Markdown: `finalize` sees every printed value, and `text.markdown` escapes HTML too."""
+    """For Markdown: every printed value goes through `text.markdown`, which escapes HTML too."""
+    return _environment(text.markdown, autoescape=False)
+
+
+def _environment(escape: Callable[[str], str], *, autoescape: bool) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        autoescape=False,  # noqa: S701
-        finalize=lambda value: value if isinstance(value, Markup) else text.markdown(str(value)),
+        autoescape=autoescape,  # noqa: S701 - what is printed is escaped by `escape` where this is off
+        finalize=lambda value: value if isinstance(value, Markup) else escape(str(value)),
     )
-    return _equipped(environment)
-
-
-def _equipped(environment: Environment) -> Environment:
     environment.filters |= {
         "percent": _percent,
         "points": _points,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 from components.checkpoint import Checkpoint, Derivation, derive, digest_of
 from components.finetune.dataset import load_examples
@@ -22,15 +23,10 @@ def finetune_in_store(
 ) -> Checkpoint:
     """Fine-tune `base` by `recipe`, on `dataset` where one is named (see `components.finetune.train.finetune`)."""
     derivation = _derivation(base, recipe, dataset or recipe.dataset)
-    done = store.recall_checkpoint("fine-tune", derivation.key)
-    if done is not None:
-        return done
-    from components.finetune.train import finetune
 
-    with store.staging(f"fine-tune-{derivation.key}") as work:
-        done = store.recall_checkpoint("fine-tune", derivation.key)
-        if done is not None:
-            return done
+    def make(work: Path) -> Checkpoint:
+        from components.finetune.train import finetune
+
         output = work / "model"
         discard(output)
         finetune(
@@ -45,9 +41,9 @@ def finetune_in_store(
             update={"name": f"{base.name}-{recipe.name}", "origin": {}, "derivation": derivation}
         )
         store.remember("fine-tune", derivation.key, made.digest)
-        made = store.publish(output, made)
-        discard(work)
-    return made
+        return store.publish(output, made)
+
+    return store.once(f"fine-tune-{derivation.key}", lambda: store.recall_checkpoint("fine-tune", derivation.key), make)
 
 
 def _derivation(base: Checkpoint, recipe: Recipe, dataset: str) -> Derivation:

@@ -27,10 +27,11 @@ def save_checkpoint(reference: str, store: FolderStore) -> Checkpoint:
     source = open_source(reference)
     layout = read_layout(source)
     key, files = _content(layout)
-    saved = store.recall_checkpoint("saved", key)
-    if saved is None:
-        with store.staging(f"save-{key}") as folder:
-            saved = store.recall_checkpoint("saved", key) or _save(source, files, folder, store, key)
+    saved = store.once(
+        f"save-{key}",
+        lambda: store.recall_checkpoint("saved", key),
+        lambda folder: _save(source, files, folder, store, key),
+    )
     return saved.model_copy(update={"name": source.name, "origin": source.origin})
 
 
@@ -49,58 +50,72 @@ def _content(layout: Layout) -> tuple[str, tuple[SourceFile, ...]]:
 
 def _save(source: Source, files: tuple[SourceFile, ...], folder: Path, store: FolderStore, key: str) -> Checkpoint:
     with Progress(f"saving {source.name}", sum(file.size for file in files)) as progress:
-        for file in files:
-            _fetch(source, file, folder, progress)
-    _set_pad_token(folder / TOKENIZER_CONFIG)
-    layout = read_layout(FolderSource(path=folder))
-    kept = tuple(File(path=file.path, size=file.size, sha256=sha256_file(folder / file.path)) for file in layout.files)
-    saved = describe(layout, name=source.name, uri="", files=kept, origin=source.origin)
+        kept = {file.path: _fetch(source, file, folder, progress) for file in files}
+    if _set_pad_token(folder / TOKENIZER_CONFIG):
+        kept[TOKENIZER_CONFIG] = _describe(folder / TOKENIZER_CONFIG, TOKENIZER_CONFIG)
+    saved = describe(
+        read_layout(FolderSource(path=folder)),
+        name=source.name,
+        uri="",
+        files=tuple(kept.values()),
+        origin=source.origin,
+    )
     # Remembered first: what is remembered counts only when it is there too, and so is never saved twice.
     store.remember("saved", key, saved.digest)
     return store.publish(folder, saved)
 
 
-def _fetch(source: Source, file: SourceFile, folder: Path, progress: Progress) -> None:
+def _fetch(source: Source, file: SourceFile, folder: Path, progress: Progress) -> File:
     final, partial = folder / file.path, folder / f"{file.path}.part"
     if final.is_file():
         try:
-            _verify(final, file)
+            found = _verified(final, file)
         except DigestMismatch:
             final.unlink()  # staged files are not yet made durable: a crash may have left a bad one
         else:
             progress.advance(file.size)
-            return
+            return found
     source.copy(file, partial, progress.advance)
     try:
-        _verify(partial, file)
+        found = _verified(partial, file)
     except DigestMismatch:
         partial.unlink()
         raise
     partial.replace(final)
+    return found
 
 
-def _verify(path: Path, file: SourceFile) -> None:
-    """Compare a copied file with what its source records of it."""
+def _verified(path: Path, file: SourceFile) -> File:
+    """Describe a copied file, after comparing it with what its source records of it."""
+    found = _describe(path, file.path)
     if file.sha256 is not None:
-        check_digest(path, file.sha256, sha256_file(path))
+        check_digest(path, file.sha256, found.sha256)
     if file.git_blob is not None:
-        content = path.read_bytes()
-        check_digest(path, file.git_blob, _git_blob(content))
-    if path.stat().st_size != file.size:
+        check_digest(path, file.git_blob, _git_blob(path.read_bytes()))
+    if found.size != file.size:
         raise DigestMismatch(
-            f"{path} has {path.stat().st_size} bytes, but its source lists {file.size}",
+            f"{path} has {found.size} bytes, but its source lists {file.size}",
             do="run the same command again; if it repeats, the source changes while it is read",
         )
+    return found
+
+
+def _describe(path: Path, name: str) -> File:
+    return File(path=name, size=path.stat().st_size, sha256=sha256_file(path))
 
 
 def _git_blob(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def _set_pad_token(path: Path) -> None:
-    """Give a tokenizer that has no pad token its end-of-text token as one, as the paper's own script does."""
-    if not path.is_file():
-        return
-    config = json.loads(path.read_bytes())
-    if config.get("eos_token") is not None and config.get("pad_token") is None:
-        write_durably(path, canonical_json(config | {"pad_token": config["eos_token"]}))
+def _set_pad_token(path: Path) -> bool:
+    """Give a tokenizer that has no pad token its end-of-text token as one, as the paper's own script does.
+
+    Returns:
+        Whether the file was changed.
+    """
+    config = json.loads(path.read_bytes()) if path.is_file() else {}
+    if config.get("eos_token") is None or config.get("pad_token") is not None:
+        return False
+    write_durably(path, canonical_json(config | {"pad_token": config["eos_token"]}))
+    return True

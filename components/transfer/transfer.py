@@ -80,30 +80,22 @@ def transfer_in_store(transfer: Transfer, store: FolderStore) -> tuple[Checkpoin
         RecycleError: the checkpoints do not fit, or a file cannot be read or written.
     """
     key = transfer.derivation.key
-    done = _recall(store, key)
-    if done is None:
-        plan = transfer.plan()
-        with store.staging(f"transfer-{key}") as folder:
-            done = _recall(store, key) or _transfer_to_store(transfer, plan, folder, store)
-    return done
 
+    def recall() -> tuple[Checkpoint, Statistics] | None:
+        checkpoint, statistics = store.recall_checkpoint("transfer", key), store.recall("transfer-statistics", key)
+        if checkpoint is None or statistics is None:
+            return None
+        return checkpoint, Statistics.model_validate_json(statistics)
 
-def _recall(store: FolderStore, key: str) -> tuple[Checkpoint, Statistics] | None:
-    checkpoint, statistics = store.recall_checkpoint("transfer", key), store.recall("transfer-statistics", key)
-    if checkpoint is None or statistics is None:
-        return None
-    return checkpoint, Statistics.model_validate_json(statistics)
+    def make(folder: Path) -> tuple[Checkpoint, Statistics]:
+        checkpoint, statistics = _write(transfer, transfer.plan(), folder)
+        store.remember("transfer-statistics", key, statistics.model_dump_json())
+        # Remembered first: what is remembered counts only when it is there too, and so is never made twice.
+        store.remember("transfer", key, checkpoint.digest)
+        _remove_working_files(folder)
+        return store.publish(folder, checkpoint), statistics
 
-
-def _transfer_to_store(
-    transfer: Transfer, plan: TransferPlan, folder: Path, store: FolderStore
-) -> tuple[Checkpoint, Statistics]:
-    checkpoint, statistics = _write(transfer, plan, folder)
-    store.remember("transfer-statistics", transfer.derivation.key, statistics.model_dump_json())
-    # Remembered first: what is remembered counts only when it is there too, and so is never made twice.
-    store.remember("transfer", transfer.derivation.key, checkpoint.digest)
-    _remove_working_files(folder)
-    return store.publish(folder, checkpoint), statistics
+    return store.once(f"transfer-{key}", recall, make)
 
 
 def transfer_to_folder(transfer: Transfer, output: Path) -> tuple[Checkpoint, Statistics | None]:

@@ -222,3 +222,38 @@ def claim_often(place):
         with claimed(place, wait=True):
             (place.parent / "inside").touch(exist_ok=False)
             (place.parent / "inside").unlink()
+
+
+def test_work_that_several_want_at_once_is_done_once_and_leaves_no_staging(tmp_path):
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=want, args=(tmp_path / "made",)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert {worker.exitcode for worker in workers} == {0}
+    assert (tmp_path / "made").read_text() == "once "
+    assert not list((open_store().root / "staging").iterdir())
+
+
+def want(log):
+    store = open_store()
+
+    def make(folder):
+        (folder / "leftover").write_text("")
+        with log.open("a") as file:
+            file.write("once ")
+        time.sleep(0.2)
+        store.remember("kind", "key", "result")
+        return "result"
+
+    assert store.once("work", lambda: store.recall("kind", "key"), make) == "result"
+
+
+def test_work_that_is_refused_leaves_no_staging():
+    def refuse(folder):
+        raise BadParameter("no", do="nothing")
+
+    with pytest.raises(BadParameter):
+        open_store().once("work", lambda: None, refuse)
+    assert not list((open_store().root / "staging").iterdir())
