@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 from components.dtypes import check_policy, output_dtype
 from components.errors import Incompatible
 from components.layout import Layout, Tensor
+from components.scale import Scale
 from components.tensorfile import DTYPE_BYTES, build_header
 from components.vocabulary import compare_vocabularies
 
@@ -26,8 +28,8 @@ SAME_CONFIG = (
 TOLD_CONFIG = ("rope_theta", "rope_scaling", "rms_norm_eps", "max_position_embeddings", "sliding_window")
 """What may change between releases, as from Llama 3.0 to 3.1; the target's values stand in the result."""
 SHOWN_PROBLEMS = 8
-TRANSFER_MEMORY_BYTES = 300_000_000
-"""Peak of a transfer: the interpreter and a fixed number of chunks (`make bench` shows it)."""
+SOURCE_BASE, SOURCE_TUNED, TARGET_BASE = ROLES = ("source base", "source fine-tuned", "target base")
+"""The three checkpoints: M_s, FT(M_s) and M_t."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +39,20 @@ class TensorPlan:
     name: str
     dtype: str
     shape: tuple[int, ...]
-    source: Tensor
-    tuned: Tensor
-    target: Tensor
+    parents: dict[str, Tensor]
+    """By role."""
+    scale: float
+    """λ of this tensor."""
 
     @property
     def is_float(self) -> bool:
         """Whether it is computed; integers and booleans are copied from the target."""
-        return self.target.entry.dtype in FLOAT_DTYPES
+        return self.dtype in FLOAT_DTYPES
+
+    @property
+    def widest(self) -> int:
+        """Bytes an element takes where it takes most, in the result or in one of the parents."""
+        return max(DTYPE_BYTES[dtype] for dtype in (self.dtype, *(t.entry.dtype for t in self.parents.values())))
 
     @property
     def elements(self) -> int:
@@ -59,7 +67,7 @@ class ShardPlan:
     file: str
     tensors: tuple[TensorPlan, ...]
 
-    @property
+    @cached_property
     def header(self) -> bytes:
         """The file's first bytes."""
         return build_header(((plan.name, plan.dtype, plan.shape) for plan in self.tensors), {"format": "pt"})
@@ -68,6 +76,11 @@ class ShardPlan:
     def size(self) -> int:
         """The file's size in bytes."""
         return len(self.header) + sum(plan.elements * DTYPE_BYTES[plan.dtype] for plan in self.tensors)
+
+    @property
+    def bytes_to_read(self) -> int:
+        """What its tensors take in the three models."""
+        return sum(parent.entry.length for plan in self.tensors for parent in plan.parents.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +96,11 @@ class TransferPlan:
     """Differences that are allowed and that a person should know."""
 
     @property
+    def layouts(self) -> dict[str, Layout]:
+        """The three checkpoints by role."""
+        return dict(zip(ROLES, (self.source_base, self.source_tuned, self.target_base), strict=True))
+
+    @property
     def bytes_to_read(self) -> int:
         """Over the three inputs."""
         return self.source_base.weight_bytes + self.source_tuned.weight_bytes + self.target_base.weight_bytes
@@ -93,15 +111,17 @@ class TransferPlan:
         return sum(shard.size for shard in self.shards)
 
 
-def plan_transfer(*, source_base: Layout, source_tuned: Layout, target_base: Layout, dtype: str) -> TransferPlan:
+def plan_transfer(
+    *, source_base: Layout, source_tuned: Layout, target_base: Layout, scale: Scale, dtype: str
+) -> TransferPlan:
     """Prove the three checkpoints to be of one family and lay out the result.
 
     Raises:
-        BadParameter: `dtype` is no policy.
+        BadParameter: `dtype` is no policy, or the rules of `scale` do not fit the tensors' names.
         Incompatible: they are not; every reason is told, up to a readable number.
     """
     check_policy(dtype)
-    layouts = {"source base": source_base, "source fine-tuned": source_tuned, "target base": target_base}
+    layouts = dict(zip(ROLES, (source_base, source_tuned, target_base), strict=True))
     refuse_same(source_base.source.reference, source_tuned.source.reference, target_base.source.reference)
     refuse_quantized(layouts)
     problems = [*_config_problems(layouts), *_vocabulary_problems(layouts)]
@@ -114,7 +134,7 @@ def plan_transfer(*, source_base: Layout, source_tuned: Layout, target_base: Lay
         source_tuned=source_tuned,
         target_base=target_base,
         dtype=dtype,
-        shards=tuple(_shards(source_base, source_tuned, target_base, dtype)),
+        shards=tuple(_shards(layouts, _scales(target_base, scale), dtype)),
         notes=tuple(_notes(layouts)),
     )
 
@@ -159,7 +179,7 @@ def _incompatible(problems: list[str]) -> Incompatible:
 
 
 def _config_problems(layouts: dict[str, Layout]) -> Iterator[str]:
-    reference = layouts["source base"]
+    reference = layouts[SOURCE_BASE]
     for role, layout in layouts.items():
         if _names_class(layout) and _names_class(reference) and layout.architecture != reference.architecture:
             yield f"architecture: {reference.architecture} (source base), {layout.architecture} ({role})"
@@ -190,7 +210,7 @@ def _tensor_problems(layouts: dict[str, Layout]) -> Iterator[str]:
     for name in sorted(set.union(*names.values()) - everywhere):
         having = ", ".join(role for role in layouts if name in names[role])
         yield f"tensor {name} is only in: {having}"
-    stored_head = {LM_HEAD} & set(layouts["target base"].tensors)
+    stored_head = {LM_HEAD} & set(layouts[TARGET_BASE].tensors)
     for name in sorted(everywhere | stored_head):
         found = {role: _lookup(layout, name) for role, layout in layouts.items()}
         entries = {role: tensor.entry for role, tensor in found.items() if tensor is not None}
@@ -210,8 +230,8 @@ def _dtype_problems(name: str, dtypes: dict[str, str]) -> Iterator[str]:
 
 
 def _shape_problems(name: str, shapes: dict[str, tuple[int, ...]]) -> Iterator[str]:
-    tuned = shapes["source fine-tuned"]
-    for role in ("source base", "target base"):
+    tuned = shapes[SOURCE_TUNED]
+    for role in (SOURCE_BASE, TARGET_BASE):
         shape = shapes[role]
         grown = grows(name) and len(shape) == len(tuned) > 0 and shape[1:] == tuned[1:] and shape[0] < tuned[0]
         if shape != tuned and not grown:
@@ -234,30 +254,45 @@ def grows(name: str) -> bool:
     return "embed_tokens" in name or "lm_head" in name
 
 
-def _shards(source: Layout, tuned: Layout, target: Layout, dtype: str) -> Iterator[ShardPlan]:
-    for file, header in target.headers.items():
-        plans = (_tensor_plan(entry.name, source, tuned, target, dtype) for entry in header.tensors)
+def _scales(target: Layout, scale: Scale) -> dict[str, float]:
+    """λ by tensor. A head that is tied goes with the embeddings, whose second name it is."""
+    tied = _embeddings(target) if is_tied(target) else None
+    floats = [tensor for tensor in target.tensors.values() if tensor.entry.dtype in FLOAT_DTYPES]
+    names = {tensor.entry.name: tensor.entry.name for tensor in floats}
+    if tied is not None and LM_HEAD in names:
+        names[LM_HEAD] = tied.entry.name
+    chosen = scale.by_name(set(names.values()))
+    return {name: chosen[ruled] for name, ruled in names.items()}
+
+
+def _shards(layouts: dict[str, Layout], scales: dict[str, float], dtype: str) -> Iterator[ShardPlan]:
+    for file, header in layouts[TARGET_BASE].headers.items():
+        plans = (_tensor_plan(entry.name, layouts, scales, dtype) for entry in header.tensors)
         yield ShardPlan(file=file, tensors=tuple(plans))
 
 
-def _tensor_plan(name: str, source: Layout, tuned: Layout, target: Layout, dtype: str) -> TensorPlan:
-    ours, theirs, base = (_found(layout, name) for layout in (target, tuned, source))
-    is_float = ours.entry.dtype in FLOAT_DTYPES
+def _tensor_plan(name: str, layouts: dict[str, Layout], scales: dict[str, float], dtype: str) -> TensorPlan:
+    parents = {role: _found(layout, name) for role, layout in layouts.items()}
+    tuned, target = parents[SOURCE_TUNED].entry, parents[TARGET_BASE].entry
+    is_float = target.dtype in FLOAT_DTYPES
     return TensorPlan(
         name=name,
-        dtype=output_dtype(dtype, theirs.entry.dtype, ours.entry.dtype) if is_float else ours.entry.dtype,
-        shape=theirs.entry.shape,
-        source=base,
-        tuned=theirs,
-        target=ours,
+        dtype=output_dtype(dtype, tuned.dtype, target.dtype) if is_float else target.dtype,
+        shape=tuned.shape,
+        parents=parents,
+        scale=scales.get(name, 1.0),
     )
 
 
 def _lookup(layout: Layout, name: str) -> Tensor | None:
     """A tensor by name; the input embeddings stand for the head of a tied model that does not store it."""
     if name == LM_HEAD and name not in layout.tensors:
-        name = next((other for other in layout.tensors if other.endswith("embed_tokens.weight")), name)
+        return _embeddings(layout)
     return layout.tensors.get(name)
+
+
+def _embeddings(layout: Layout) -> Tensor | None:
+    return next((tensor for name, tensor in layout.tensors.items() if name.endswith("embed_tokens.weight")), None)
 
 
 def _found(layout: Layout, name: str) -> Tensor:
@@ -273,13 +308,13 @@ def _notes(layouts: dict[str, Layout]) -> Iterator[str]:
         yield "the fine-tuned model is the source base: the diff vector is zero"
     for key in TOLD_CONFIG:
         values = {role: _told_value(layout, key) for role, layout in layouts.items()}
-        if any(value != values["target base"] for value in values.values()):
+        if any(value != values[TARGET_BASE] for value in values.values()):
             told = ", ".join(f"{value!r} ({role})" for role, value in values.items())
             yield f"config {key}: {told}; the target's value is kept"
     for role, layout in layouts.items():
         if layout.vocabulary is None:
             yield f"the {role} has no tokenizer.json: its vocabulary was not compared"
-        elif tuned.vocabulary is not None and role != "source fine-tuned":
+        elif tuned.vocabulary is not None and role != SOURCE_TUNED:
             note = compare_vocabularies(layout.vocabulary, tuned.vocabulary).note
             if note:
                 yield f"{role} → source fine-tuned: {note}"

@@ -1,5 +1,6 @@
 """A checkpoint in a folder of this machine, with or without a manifest beside its files."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,8 +49,8 @@ class FolderSource:
             BadCheckpoint: a file that the manifest lists is missing or has another size.
         """
         try:
-            sizes = {
-                entry.name: entry.stat().st_size
+            found = {
+                entry.name: entry.stat()
                 for entry in sorted(self.path.iterdir())
                 if entry.name != MANIFEST and belongs(entry.name) and is_plain(entry.name) and entry.is_file()
             }
@@ -59,12 +60,15 @@ class FolderSource:
                 do="give the folder that holds config.json",
             ) from None
         if self.manifest is None:
-            return tuple(SourceFile(path=name, size=size) for name, size in sizes.items())
+            return tuple(
+                SourceFile(path=name, size=stat.st_size, version=f"{stat.st_ino}-{stat.st_mtime_ns}")
+                for name, stat in found.items()
+            )
         for file in self.manifest.files:
-            if sizes.get(file.path) != file.size:
-                found = f"has {sizes[file.path]} bytes" if file.path in sizes else "is missing"
+            if file.path not in found or found[file.path].st_size != file.size:
+                state = f"has {found[file.path].st_size} bytes" if file.path in found else "is missing"
                 raise BadCheckpoint(
-                    f"{self.reference} is damaged: {file.path} {found}; the manifest says {file.size} bytes",
+                    f"{self.reference} is damaged: {file.path} {state}; the manifest says {file.size} bytes",
                     do="save or transfer the checkpoint again",
                 )
         return tuple(
@@ -82,9 +86,26 @@ class FolderSource:
         Raises:
             BadReference: the file cannot be read.
         """
-        with reading_errors(), (self.path / path).open("rb") as file:
+        with reading_errors(self.path / path), (self.path / path).open("rb") as file:
             file.seek(start)
             return file.read(-1 if length is None else length)
+
+    def read_into(self, path: str, start: int, buffer: memoryview) -> None:
+        """Fill `buffer` with a file's bytes from `start`.
+
+        Raises:
+            BadReference: the file cannot be read.
+            BadCheckpoint: it ends before.
+        """
+        with reading_errors(self.path / path), (self.path / path).open("rb", buffering=0) as file:
+            while buffer:
+                read = os.preadv(file.fileno(), [buffer], start)
+                if not read:
+                    raise BadCheckpoint(
+                        f"{self.path / path} ends at byte {start}, before its header says: it was cut short meanwhile",
+                        do="get the checkpoint again",
+                    )
+                start, buffer = start + read, buffer[read:]
 
     def copy(self, file: SourceFile, destination: Path, progress: Callable[[int], None]) -> None:
         """Copy by blocks, telling `progress` the bytes of each.
@@ -92,7 +113,7 @@ class FolderSource:
         Raises:
             BadReference: the file cannot be read.
         """
-        with reading_errors():
+        with reading_errors(self.path / file.path):
             source = (self.path / file.path).open("rb")
         with source, destination.open("wb") as target:
             while block := source.read(BLOCK_BYTES):
@@ -101,15 +122,15 @@ class FolderSource:
 
 
 @contextmanager
-def reading_errors() -> Iterator[None]:
-    """Turn a file that may not be opened into an error a user can act on.
+def reading_errors(path: Path) -> Iterator[None]:
+    """Turn a file that cannot be read into an error a user can act on.
 
     Raises:
-        BadReference: it may not be.
+        BadReference: it cannot be.
     """
     try:
         yield
     except OSError as error:
         raise BadReference(
-            f"{error.filename} cannot be read ({error.strerror})", do="check that it is there and that you may read it"
+            f"{path} cannot be read ({error.strerror})", do="check that it is there and that you may read it"
         ) from None

@@ -121,6 +121,10 @@ class HubSource:
             return b""
         return self._place.retried(lambda: self._read(path, start, end, size))
 
+    def read_into(self, path: str, start: int, buffer: memoryview) -> None:
+        """Fill `buffer` with a file's bytes from `start` (see `read`)."""
+        buffer[:] = self.read(path, start, len(buffer))
+
     def copy(self, file: SourceFile, destination: Path, progress: Callable[[int], None]) -> None:
         """Write the file to `destination`, going on after the bytes that are there; the caller verifies the digest.
 

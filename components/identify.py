@@ -17,9 +17,14 @@ def identify(layout: Layout, folder: Path) -> Checkpoint:
     Raises:
         DigestMismatch: a file is not what the manifest in the folder says.
     """
-    source = layout.source
-    with Progress(f"reading {source.name}", sum(file.size for file in layout.files)) as progress:
+    with Progress(f"reading {layout.source.name}", sum(file.size for file in layout.files)) as progress:
         files = tuple(_read(file, folder, progress) for file in layout.files)
+    return described(layout, folder, files)
+
+
+def described(layout: Layout, folder: Path, files: tuple[File, ...]) -> Checkpoint:
+    """Describe the checkpoint in `folder`, whose bytes came to the digests in `files`."""
+    source = layout.source
     manifest = source.manifest if isinstance(source, FolderSource) else None
     return describe(
         layout,

@@ -67,9 +67,14 @@ class Layout:
         return dict(counts)
 
     @property
+    def weight_files(self) -> tuple[SourceFile, ...]:
+        """The files that hold the tensors."""
+        return tuple(file for file in self.files if file.path in self.headers)
+
+    @property
     def weight_bytes(self) -> int:
         """Size of all weight files."""
-        return sum(file.size for file in self.files if file.path in self.headers)
+        return sum(file.size for file in self.weight_files)
 
     def has(self, path: str) -> bool:
         """Whether the checkpoint carries a file of this name."""

@@ -3,10 +3,16 @@
 RECYCLE_HOME   folder for everything a run on one machine leaves (default `.recycle` in the working directory)
 RECYCLE_STORE  the checkpoint store (default `$RECYCLE_HOME/store`)
 RECYCLE_RUN_ID names the pipeline run that a step belongs to
+RECYCLE_MEMORY what a transfer may take for its buffers, for example 2GB (default 512MB)
 """
 
 import os
+import re
 from pathlib import Path
+
+from components.errors import BadParameter
+
+UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 def home() -> Path:
@@ -22,3 +28,20 @@ def store_uri() -> str:
 def run_id() -> str:
     """The pipeline run that this process belongs to, empty outside one."""
     return os.environ.get("RECYCLE_RUN_ID", "")
+
+
+def memory() -> int:
+    """What a transfer may take for its buffers, in bytes."""
+    return parse_bytes(os.environ.get("RECYCLE_MEMORY") or "512MB")
+
+
+def parse_bytes(text: str) -> int:
+    """Read a size such as `512MB`, `1.5GiB` or a plain number of bytes.
+
+    Raises:
+        BadParameter: it is none.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]I?B|B)?", text.strip(), re.ASCII | re.IGNORECASE)
+    if match is None:
+        raise BadParameter(f"the memory is {text!r}, which is not a size", do="give a size such as 512MB or 2GiB")
+    return int(float(match[1]) * UNITS[(match[2] or "B").upper()])

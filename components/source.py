@@ -19,6 +19,8 @@ class SourceFile:
     """Where the source knows it."""
     git_blob: str | None = None
     """SHA-1 of the git blob, which the hub has for files outside LFS."""
+    version: str | None = None
+    """Changes when the content may have changed, where nothing better is known."""
 
 
 class Source(Protocol):
@@ -44,6 +46,9 @@ class Source(Protocol):
 
     def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
         """`length` bytes of a file from `start`, or up to its end."""
+
+    def read_into(self, path: str, start: int, buffer: memoryview) -> None:
+        """Fill `buffer` with a file's bytes from `start`; threads may do this side by side."""
 
     def copy(self, file: SourceFile, destination: Path, progress: Callable[[int], None]) -> None:
         """Write the file to `destination`, telling `progress` the bytes of each piece; the caller verifies."""

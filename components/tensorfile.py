@@ -18,6 +18,9 @@ MAX_HEADER_BYTES = 100_000_000
 MAX_DIMENSIONS = 64
 """What PyTorch can hold."""
 
+DATA_ALIGNMENT = 4096
+"""Where tensors start in files written here, so that whole pages can be written and read past the page cache."""
+
 DTYPE_BYTES = {
     "F64": 8,
     "F32": 4,
@@ -108,7 +111,7 @@ def build_header(tensors: Iterable[tuple[str, str, tuple[int, ...]]], metadata: 
         document[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}
         offset = end
     encoded = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
-    encoded += b" " * (-len(encoded) % 8)
+    encoded += b" " * (-(8 + len(encoded)) % DATA_ALIGNMENT)
     return len(encoded).to_bytes(8, "little") + encoded
 
 

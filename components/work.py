@@ -140,7 +140,7 @@ def sha256_file(path: Path, progress: Callable[[int], None] = lambda done: None)
         BadReference: the file cannot be read.
     """
     digest = hashlib.sha256()
-    with reading_errors():
+    with reading_errors(path):
         file = path.open("rb")
     with file:
         while block := file.read(BLOCK_BYTES):

@@ -95,7 +95,12 @@ def three_checkpoints(function: Callable[..., None]) -> Callable[..., None]:
         click.argument("source_base"),
         click.argument("source_tuned"),
         click.argument("target_base"),
-        click.option("--scale", default="1.0", show_default=True, help="λ, the factor on the weight change."),
+        click.option(
+            "--scale",
+            default="1.0",
+            show_default=True,
+            help="λ, the factor on the weight change: a number, or rules by tensor name such as '*.mlp.*=0.8,*=1.0'.",
+        ),
         click.option(
             "--dtype",
             default="auto",
@@ -131,12 +136,29 @@ def plan(source_base: str, source_tuned: str, target_base: str, scale: str, dtyp
 @main.command()
 @three_checkpoints
 @click.argument("output", type=click.Path(path_type=Path))
+@click.option("--memory", envvar="RECYCLE_MEMORY", default="512MB", show_default=True, help="For buffers, at most.")
+@click.option(
+    "--verify/--no-verify",
+    "verified",
+    default=False,
+    show_default=True,
+    help="Compare checkpoints that have a manifest with it, while they are read.",
+)
 @JSON
 @told
 def transfer(
-    source_base: str, source_tuned: str, target_base: str, output: Path, scale: str, dtype: str, as_json: bool
+    source_base: str,
+    source_tuned: str,
+    target_base: str,
+    output: Path,
+    scale: str,
+    dtype: str,
+    memory: str,
+    verified: bool,
+    as_json: bool,
 ) -> None:
     """Write TARGET_BASE + λ·(SOURCE_TUNED − SOURCE_BASE) to the folder OUTPUT."""
+    from components.settings import parse_bytes
     from pipelines.transfer_command import transfer_references
 
     made, measured = transfer_references(
@@ -146,6 +168,8 @@ def transfer(
         output=output,
         scale=scale,
         dtype=dtype,
+        memory=parse_bytes(memory),
+        verified=verified,
     )
     summary = measured.summary() if measured else {}
     if as_json:

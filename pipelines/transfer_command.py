@@ -3,34 +3,44 @@
 from pathlib import Path
 
 from components.checkpoint import Checkpoint
-from components.compatibility import plan_transfer
+from components.compatibility import ROLES, plan_transfer
 from components.errors import OutputConflict
 from components.folder import FolderSource
-from components.identify import identify, verify
+from components.identify import verify
 from components.layout import Layout, read_layout
 from components.reference import local_folder, open_source
 from components.save_checkpoint.save import save_checkpoint
 from components.scale import parse_scale
 from components.statistics import Statistics
 from components.store import open_store
-from components.transfer.transfer import Transfer, transfer_to_folder
+from components.transfer.transfer import Parent, Transfer, transfer_to_folder
 
 
 def transfer_references(
-    *, source_base: str, source_tuned: str, target_base: str, output: Path, scale: str, dtype: str
+    *,
+    source_base: str,
+    source_tuned: str,
+    target_base: str,
+    output: Path,
+    scale: str,
+    dtype: str,
+    memory: int,
+    verified: bool,
 ) -> tuple[Checkpoint, Statistics | None]:
     """Apply a transfer between three named checkpoints (see `transfer_to_folder`).
 
     What can be refused is refused from headers, before a weight is read or fetched. Folders are read where they are;
     what is on the hub is saved into the store first.
     """
-    parse_scale(scale)
-    layouts = [read_layout(open_source(reference)) for reference in (source_base, source_tuned, target_base)]
-    plan_transfer(source_base=layouts[0], source_tuned=layouts[1], target_base=layouts[2], dtype=dtype)
+    references = (source_base, source_tuned, target_base)
+    layouts = [read_layout(open_source(reference)) for reference in references]
+    plan_transfer(
+        source_base=layouts[0], source_tuned=layouts[1], target_base=layouts[2], scale=parse_scale(scale), dtype=dtype
+    )
     if str(output.resolve()) in [layout.source.reference for layout in layouts]:
         raise OutputConflict(f"{output} is one of the inputs", do="choose another output")
-    source, tuned, target = (_on_this_machine(layout) for layout in layouts)
-    job = Transfer(source_base=source, source_tuned=tuned, target_base=target, scale=scale, dtype=dtype)
+    parents = {role: _on_this_machine(layout) for role, layout in zip(ROLES, layouts, strict=True)}
+    job = Transfer(parents=parents, scale=scale, dtype=dtype, memory=memory, verified=verified)
     return transfer_to_folder(job, output)
 
 
@@ -46,7 +56,7 @@ def verify_reference(reference: str) -> tuple[Checkpoint, bool]:
     return verify(source.path), source.manifest is not None
 
 
-def _on_this_machine(layout: Layout) -> Checkpoint:
+def _on_this_machine(layout: Layout) -> Parent:
     if isinstance(layout.source, FolderSource):
-        return identify(layout, layout.source.path)
-    return save_checkpoint(layout.source.reference, open_store())
+        return Parent(folder=layout.source.path, layout=layout, manifest=layout.source.manifest)
+    return Parent.saved(save_checkpoint(layout.source.reference, open_store()))

@@ -3,11 +3,13 @@
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
-from components.arithmetic import Floats, widen
 from components.compatibility import FLOAT_DTYPES
 from components.layout import Layout
 from components.tensorfile import DTYPE_BYTES
+
+Floats = NDArray[np.float64]
 
 SAMPLED_TENSORS = 32
 SAMPLED_ELEMENTS = 32_768
@@ -43,4 +45,11 @@ def _sample(layout: Layout, name: str) -> Floats:
     count = min(SAMPLED_ELEMENTS, tensor.entry.elements)
     start = tensor.entry.start + (tensor.entry.elements - count) // 2 * width
     raw = layout.source.read(tensor.file, start, count * width)
-    return widen(np.frombuffer(raw, dtype=np.uint8), tensor.entry.dtype)
+    return _widen(np.frombuffer(raw, dtype=np.uint8), tensor.entry.dtype)
+
+
+def _widen(raw: NDArray[np.uint8], dtype: str) -> Floats:
+    if dtype == "BF16":
+        return (raw.view("<u2").astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    values: Floats = raw.view({"F16": "<f2", "F32": "<f4"}[dtype]).astype(np.float64)
+    return values

@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from components.compatibility import TRANSFER_MEMORY_BYTES, TransferPlan, plan_transfer
+from components import settings
+from components.compatibility import TransferPlan, plan_transfer
 from components.dtypes import check_policy
 from components.errors import BadParameter
 from components.layout import read_layout
@@ -12,7 +13,7 @@ from components.progress import human_bytes
 from components.reference import open_source
 from components.relatedness import warning
 from components.resolve.gap import sampled_relative_gap
-from components.scale import parse_scale
+from components.scale import Scale, parse_scale
 
 MODEL_NAME = re.compile(r"\w[\w .-]{0,199}", re.ASCII)
 
@@ -22,7 +23,7 @@ class Resolution:
     """What a transfer would do, and between which checkpoints."""
 
     plan: TransferPlan
-    scale: float
+    scale: Scale
     gap: float
     tuned_is_planned: bool
     """Whether the fine-tuned model is still to be made from the source base."""
@@ -65,12 +66,12 @@ class Resolution:
             "source fine-tuned": self.source_tuned or "to be made from the source base",
             "target base": self.target_base,
             "architecture": f"{target.architecture}, {target.parameters:,} parameters, {len(target.tensors)} tensors",
-            "λ": f"{self.scale:g}",
+            "λ": str(self.scale),
             "dtype": ", ".join(sorted({tensor.dtype for shard in self.plan.shards for tensor in shard.tensors})),
             "relative gap": f"{self.gap:.3f} (‖M_t − M_s‖/‖M_s‖, sampled)",
             "bytes to read": human_bytes(self.plan.bytes_to_read),
             "bytes to write": human_bytes(self.plan.bytes_to_write),
-            "memory": f"about {human_bytes(TRANSFER_MEMORY_BYTES)}, whatever the model's size",
+            "memory": f"{human_bytes(settings.memory())} of buffers at most (RECYCLE_MEMORY)",
             "disk": f"{human_bytes(self.disk_bytes)} in the store",
         }
         warned = {"WARNING": self.warning} if self.warning else {}
@@ -95,13 +96,13 @@ def resolve(*, source_base: str, source_tuned: str, target_base: str, scale: str
     Raises:
         RecycleError: a name leads nowhere, a checkpoint is not sound, or they do not fit.
     """
-    number = parse_scale(scale)
+    parsed = parse_scale(scale)
     source, target = read_layout(open_source(source_base)), read_layout(open_source(target_base))
     # A fine-tune keeps its base's names, shapes and dtypes, so until it is made its base stands in for it.
     tuned = read_layout(open_source(source_tuned)) if source_tuned else source
-    plan = plan_transfer(source_base=source, source_tuned=tuned, target_base=target, dtype=dtype)
+    plan = plan_transfer(source_base=source, source_tuned=tuned, target_base=target, scale=parsed, dtype=dtype)
     return Resolution(
-        plan=plan, scale=number, gap=sampled_relative_gap(source, target), tuned_is_planned=not source_tuned
+        plan=plan, scale=parsed, gap=sampled_relative_gap(source, target), tuned_is_planned=not source_tuned
     )
 
 

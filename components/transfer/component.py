@@ -17,16 +17,15 @@ def transfer(
     from pathlib import Path
 
     from components.artifact import read_checkpoint, write_checkpoint
+    from components.compatibility import ROLES
     from components.step import step
     from components.store import open_store
-    from components.transfer.transfer import Transfer, transfer_in_store
+    from components.transfer.transfer import transfer_in_store
 
     with step("transfer") as run:
-        parents = [read_checkpoint(artifact) for artifact in (source_base, source_tuned, target_base)]
-        job = Transfer(
-            source_base=parents[0], source_tuned=parents[1], target_base=parents[2], scale=scale, dtype=dtype
-        )
-        made, measured = transfer_in_store(job, open_store())
+        artifacts = zip(ROLES, (source_base, source_tuned, target_base), strict=True)
+        parents = {role: read_checkpoint(artifact) for role, artifact in artifacts}
+        made, measured = transfer_in_store(parents, scale=scale, dtype=dtype, store=open_store())
         run.tracker.params({"scale": scale, "dtype": dtype, "digest": made.digest, "uri": made.uri})
         run.tracker.metrics(measured.summary())
         run.tracker.text(made.to_json().decode(), "recycled/checkpoint.json")

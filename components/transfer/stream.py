@@ -1,39 +1,44 @@
-"""One shard of the result, written chunk by chunk: no tensor is ever whole in memory."""
+"""One shard of the result, in one pass: spans are read, computed, written and digested side by side by a few threads.
+
+No tensor is ever whole in memory; a thread holds one span of each model and of the result.
+"""
 
 import hashlib
+import itertools
+import mmap
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import queue
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from components.arithmetic import Bytes, Floats, add_scaled_delta, cast, narrow, widen
-from components.compatibility import ShardPlan, TensorPlan
+from components.compatibility import ROLES, SOURCE_BASE, SOURCE_TUNED, TARGET_BASE, ShardPlan, TensorPlan, TransferPlan
 from components.dtypes import cast_dtype
-from components.errors import BadCheckpoint, Incompatible
-from components.folder import reading_errors
-from components.layout import Tensor
+from components.errors import BadParameter, Incompatible
+from components.progress import human_bytes
 from components.statistics import TensorStatistics
-from components.tensorfile import DTYPE_BYTES
-from components.transfer.measure import Meter
+from components.transfer.input_digests import InputDigests
+from components.transfer.kernel import COUNTS, PATTERNS, SUMS, UNIT, Patterns, keep_kernel, transfer_kernel
+from components.transfer.measure import add_up
+from components.transfer.shard_file import PAGE, ShardFile
+from components.transfer.spans import SMALLEST_SPAN, Piece, Span, cut
+from components.transfer.turns import Line, Turns
 from components.work import sha256_file, sync_folder, write_durably
 
-CHUNK_ELEMENTS = 1 << 20
-"""Also the unit that statistics are summed in, so they change with it."""
+LARGEST_SPAN = 4 << 20
+THREADS_PER_CORE = 2
+"""While one waits for the disk or for its turn, another computes."""
+MOST_THREADS = 32
 
+Bytes = NDArray[np.uint8]
 Advance = Callable[[int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """The folders that hold the three models."""
-
-    source_base: Path
-    source_tuned: Path
-    target_base: Path
 
 
 class ShardRecord(BaseModel):
@@ -46,31 +51,297 @@ class ShardRecord(BaseModel):
     statistics: tuple[TensorStatistics, ...]
 
 
-def write_shard(
-    shard: ShardPlan, inputs: Inputs, folder: Path, *, policy: str, scale: float, progress: Advance
-) -> ShardRecord:
-    """Write one shard into `folder`, or find it there finished and sound.
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """How a transfer uses the machine: the result does not depend on it."""
 
-    Raises:
-        BadCheckpoint: an input ends before its header says.
-        Incompatible: an integer tensor differs between the fine-tuned model and its base.
-    """
-    final, record_path = folder / shard.file, folder / f".{shard.file}.record"
-    record = _finished(final, record_path)
-    if record is not None:
-        progress(record.size)
+    threads: int
+    span_bytes: int
+
+    @classmethod
+    def fitting(cls, memory: int) -> "Shape":
+        """The best use of `memory` bytes of buffers: four of them a thread.
+
+        Raises:
+            BadParameter: it is too little for one thread.
+        """
+        smallest = 4 * (SMALLEST_SPAN + PAGE)
+        if memory < smallest:
+            raise BadParameter(
+                f"the memory for a transfer is {human_bytes(memory)}, and the least it can work in is "
+                f"{human_bytes(smallest)}",
+                do="set RECYCLE_MEMORY, or --memory, to 512MB or so",
+            )
+        threads = min(THREADS_PER_CORE * _cores(), MOST_THREADS, memory // smallest)
+        return cls(threads=threads, span_bytes=min(memory // threads // 4 - PAGE, LARGEST_SPAN))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+class Stream:
+    """Writes the shards of one transfer, one after the other; used as a context manager, which ends its threads."""
+
+    def __init__(
+        self,
+        plan: TransferPlan,
+        *,
+        digested: Collection[str],
+        memory: int,
+        progress: Advance,
+        measured: bool = True,
+        hashed: bool = True,
+    ) -> None:
+        """Prepare the threads and their buffers.
+
+        Args:
+            plan: the transfer.
+            digested: the roles of the models whose weight files are to be digested as they go by.
+            memory: bytes of buffers.
+            progress: told of bytes read and written.
+            measured: off leaves statistics out, so that benchmarks can show what they cost.
+            hashed: off leaves the digests of the result out, likewise.
+
+        Raises:
+            BadParameter: `memory` is too little.
+        """
+        shape = Shape.fitting(memory)
+        self._plan = plan
+        self._progress = progress
+        self._measured = measured
+        self._hashed = hashed
+        self._span_bytes = shape.span_bytes
+        self._digests = {
+            role: InputDigests(layout.source, layout.weight_files)
+            for role, layout in plan.layouts.items()
+            if role in digested
+        }
+        self._line = Line()
+        self._reading = {role: Turns(self._line) for role in self._digests}
+        self._writing = Turns(self._line)
+        self._numbers = itertools.count()
+        self._buffers: queue.SimpleQueue[_Buffers] = queue.SimpleQueue()
+        for _ in range(shape.threads):
+            self._buffers.put(_Buffers(shape.span_bytes))
+        self._pool = ThreadPoolExecutor(shape.threads, thread_name_prefix="transfer")
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._line.stop(error)
+        self._pool.shutdown(cancel_futures=True)
+
+    def write_shard(self, shard: ShardPlan, folder: Path) -> ShardRecord:
+        """Write one shard into `folder`, or find it there finished and sound.
+
+        Raises:
+            RecycleError: an input cannot be read, or an integer tensor differs between the fine-tuned model and its
+                base.
+        """
+        final, record_path = folder / shard.file, folder / f".{shard.file}.record"
+        record = _finished(final, record_path)
+        if record is not None:
+            self._progress(shard.size + shard.bytes_to_read)
+            return record
+        temporary = folder / f".{shard.file}.part"
+        sha256, statistics = self._write(shard, temporary)
+        temporary.replace(final)
+        sync_folder(folder)
+        record = ShardRecord(size=shard.size, sha256=sha256, statistics=statistics)
+        write_durably(record_path, record.model_dump_json().encode())
         return record
-    temporary = folder / f".{shard.file}.part"
-    with temporary.open("w+b") as output:
-        sha256, statistics = _Writer(inputs, output, policy, scale, progress).write(shard)
-        output.flush()
-        os.fsync(output.fileno())
-        size = output.tell()
-    temporary.replace(final)
-    sync_folder(folder)
-    record = ShardRecord(size=size, sha256=sha256, statistics=statistics)
-    write_durably(record_path, record.model_dump_json().encode())
-    return record
+
+    def input_digests(self) -> dict[str, dict[str, str]]:
+        """sha256 of the weight files, by role and path, of those models that are digested."""
+        return {role: digests.finish() for role, digests in self._digests.items()}
+
+    def _write(self, shard: ShardPlan, path: Path) -> tuple[str, tuple[TensorStatistics, ...]]:
+        done = self._one_pass(shard, path, computed=frozenset())
+        again = done.wrongly_kept()
+        if again:
+            self._progress(-(shard.size + shard.bytes_to_read))
+            done = self._one_pass(shard, path, computed=again)
+        return done.sha256.hexdigest(), done.statistics()
+
+    def _one_pass(self, shard: ShardPlan, path: Path, *, computed: frozenset[str]) -> "_Pass":
+        header = memoryview(shard.header)
+        with ShardFile(path, shard.size) as output:
+            work = _Pass(shard=shard, output=output, computed=computed)
+            output.write(0, header)
+            work.sha256.update(header)
+            futures = [
+                self._pool.submit(self._work, work, next(self._numbers), span) for span in cut(shard, self._span_bytes)
+            ]
+            try:
+                for future in futures:
+                    work.measured.extend(future.result())
+                output.finish()
+            except BaseException as error:
+                self._line.stop(error)
+                self._pool.shutdown(cancel_futures=True)  # before the file is closed under the threads
+                raise
+        return work
+
+    def _work(self, work: "_Pass", number: int, span: Span) -> "list[_Measured]":
+        buffers = self._buffers.get()
+        try:
+            read = self._read(number, span, buffers)
+            result = buffers.result(span)
+            measured = self._compute(work, span, buffers, result)
+            work.output.write(span.offset, result.data)
+            with self._writing.turn(number):
+                if self._hashed:
+                    work.sha256.update(result.data)
+                self._progress(read + span.size)
+        except BaseException as error:
+            self._line.stop(error)
+            raise
+        finally:
+            self._buffers.put(buffers)
+        return measured
+
+    def _read(self, number: int, span: Span, buffers: "_Buffers") -> int:
+        done = 0
+        for role, layout in self._plan.layouts.items():
+            data = buffers.parents[role].data
+            reads = tuple(span.reads(role))
+            for read in reads:
+                layout.source.read_into(read.file, read.offset, data[read.position : read.position + read.length])
+                done += read.length
+            if role in self._digests:
+                with self._reading[role].turn(number):
+                    for read in reads:
+                        part = data[read.position : read.position + read.length]
+                        self._digests[role].offer(read.file, read.offset, part)
+        return done
+
+    def _compute(self, work: "_Pass", span: Span, buffers: "_Buffers", result: Bytes) -> "list[_Measured]":
+        positions = dict.fromkeys(ROLES, 0)
+        begin = 0
+        measured = []
+        for piece in span.pieces:
+            parents = {}
+            for role in ROLES:
+                size = piece.bytes_of(role)
+                part = buffers.parents[role][positions[role] : positions[role] + size]
+                part[size * piece.held(role) // piece.count :] = 0
+                parents[role] = part
+                positions[role] += size
+            out = result[begin : begin + piece.bytes_of_result]
+            begin += piece.bytes_of_result
+            if piece.tensor.is_float:
+                measured.append(self._compute_piece(piece, parents, out, piece.tensor.name in work.computed))
+            else:
+                _copy_integers(piece, parents, out)
+        return measured
+
+    def _compute_piece(self, piece: Piece, parents: dict[str, Bytes], out: Bytes, computed: bool) -> "_Measured":
+        tensor = piece.tensor
+        via = cast_dtype(self._plan.dtype, tensor.parents[SOURCE_TUNED].entry.dtype)
+        stored = [tensor.parents[role].entry.dtype for role in ROLES]
+        source, tuned, target = (_patterns(parents[role], dtype) for role, dtype in zip(ROLES, stored, strict=True))
+        result = _patterns(out, tensor.dtype)
+        units = -(-piece.count // UNIT)
+        sums, counts = np.zeros((units, SUMS)), np.zeros((units, COUNTS), np.int64)
+        kernel = transfer_kernel(*stored, via, tensor.dtype, measured=self._measured)
+        kernel(source, tuned, target, tensor.scale, result, sums, counts)
+        altered = 0
+        unchanged = int(counts[:, 0].sum()) == piece.count
+        if tensor.scale == 0 or (unchanged and not computed):
+            altered = keep_kernel(stored[2], via, tensor.dtype)(target, result)
+        if not np.shares_memory(result, out):
+            out[:] = result.view(np.uint8)
+        return _Measured(piece=piece, sums=sums, counts=counts, altered=altered)
+
+
+class _Buffers:
+    """What one thread works in."""
+
+    def __init__(self, span_bytes: int) -> None:
+        self.parents: dict[str, Bytes] = {role: _pages(span_bytes) for role in ROLES}
+        self._result = _pages(span_bytes + PAGE)
+
+    def result(self, span: Span) -> Bytes:
+        """Room for a span of the result at an address that suits its offset (see `ShardFile.write`)."""
+        begin = span.offset % PAGE
+        return self._result[begin : begin + span.size]
+
+
+def _pages(size: int) -> Bytes:
+    return np.frombuffer(mmap.mmap(-1, size), dtype=np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """What one piece came to."""
+
+    piece: Piece
+    sums: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    altered: int
+    """Elements that the arithmetic would have changed although the fine-tune changed none of the piece."""
+
+
+@dataclass(kw_only=True)
+class _Pass:
+    """One pass over a shard."""
+
+    shard: ShardPlan
+    output: ShardFile
+    computed: frozenset[str]
+    """Tensors of which nothing is to be kept as it is in the target."""
+    sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    measured: list[_Measured] = field(default_factory=list)
+
+    def statistics(self) -> tuple[TensorStatistics, ...]:
+        """Of the tensors that are computed, in the shard's order."""
+        return tuple(
+            add_up(tensor.name, tensor.elements, [part.sums for part in parts], [part.counts for part in parts])
+            for tensor, parts in self._by_tensor()
+        )
+
+    def wrongly_kept(self) -> frozenset[str]:
+        """Tensors that the fine-tune changed, but not in a piece where adding +0 would have turned a −0 into +0.
+
+        A piece that the fine-tune did not change is kept as it is, since its tensor may turn out to be unchanged and
+        must then stay the target's, bit for bit. Where the tensor did change, the reference adds to all of it.
+        """
+        return frozenset(
+            tensor.name
+            for tensor, parts in self._by_tensor()
+            if tensor.scale != 0
+            and any(part.altered for part in parts)
+            and sum(int(part.counts[:, 0].sum()) for part in parts) < tensor.elements
+        )
+
+    def _by_tensor(self) -> Iterator[tuple[TensorPlan, list[_Measured]]]:
+        parts: defaultdict[str, list[_Measured]] = defaultdict(list)
+        for part in self.measured:
+            parts[part.piece.tensor.name].append(part)
+        for tensor in self.shard.tensors:
+            if tensor.is_float:
+                yield tensor, parts[tensor.name]
+
+
+def _patterns(data: Bytes, dtype: str) -> Patterns:
+    """The same bytes as bit patterns; a copy where tensors of odd sizes left them at an odd address."""
+    patterns = data.view(PATTERNS[dtype])
+    return patterns if patterns.flags.aligned else patterns.copy()
+
+
+def _copy_integers(piece: Piece, parents: dict[str, Bytes], out: Bytes) -> None:
+    if not np.array_equal(parents[SOURCE_BASE], parents[SOURCE_TUNED]):
+        raise Incompatible(
+            f"tensor {piece.tensor.name} holds integers ({piece.tensor.dtype}) that the fine-tune changed; "
+            "there is no diff vector of integers",
+            do="give a fine-tuned model whose integer buffers are its base's",
+        )
+    out[:] = parents[TARGET_BASE]
 
 
 def _finished(final: Path, record_path: Path) -> ShardRecord | None:
@@ -78,89 +349,3 @@ def _finished(final: Path, record_path: Path) -> ShardRecord | None:
         return None
     record = ShardRecord.model_validate_json(record_path.read_bytes())
     return record if final.stat().st_size == record.size and sha256_file(final) == record.sha256 else None
-
-
-class _Writer:
-    def __init__(self, inputs: Inputs, output: BinaryIO, policy: str, scale: float, progress: Advance) -> None:
-        self._inputs = inputs
-        self._output = output
-        self._policy = policy
-        self._scale = scale
-        self._progress = progress
-        self._sha256 = hashlib.sha256()
-
-    def write(self, shard: ShardPlan) -> tuple[str, tuple[TensorStatistics, ...]]:
-        self._put(np.frombuffer(shard.header, dtype=np.uint8))
-        statistics = [self._tensor(plan) for plan in shard.tensors]
-        return self._sha256.hexdigest(), tuple(entry for entry in statistics if entry is not None)
-
-    def _tensor(self, plan: TensorPlan) -> TensorStatistics | None:
-        if not plan.is_float:
-            self._copy_integers(plan)
-            return None
-        before, position = self._sha256.copy(), self._output.tell()
-        meter, touched = Meter(plan.name), False
-        for source, tuned, target in self._floats(plan):
-            kept = narrow(target, plan.dtype)
-            result = kept
-            if self._scale != 0:
-                result = narrow(add_scaled_delta(target, tuned, source, self._scale), plan.dtype)
-            meter.add(target, tuned, source, widen(result, plan.dtype))
-            touched = touched or not np.array_equal(result, kept)
-            self._put(result)
-        if touched and meter.is_unchanged:
-            # Adding +0 turns −0 into +0: a tensor that the fine-tune did not touch must stay the target's, bit for bit.
-            self._sha256 = before
-            self._output.seek(position)
-            for _, _, target in self._floats(plan):
-                self._put(narrow(target, plan.dtype), counted=False)
-        return meter.result()
-
-    def _floats(self, plan: TensorPlan) -> Iterator[tuple[Floats, Floats, Floats]]:
-        via = cast_dtype(self._policy, plan.tuned.entry.dtype)
-        for start in range(0, plan.elements, CHUNK_ELEMENTS):
-            count = min(CHUNK_ELEMENTS, plan.elements - start)
-            yield (
-                self._read(self._inputs.source_base, plan.source, start, count, via),
-                self._read(self._inputs.source_tuned, plan.tuned, start, count, via),
-                self._read(self._inputs.target_base, plan.target, start, count, via),
-            )
-
-    def _read(self, folder: Path, tensor: Tensor, start: int, count: int, via: str | None) -> Floats:
-        """`count` elements from `start`; past the tensor's end are the zero rows of a vocabulary that grew."""
-        held = max(0, min(count, tensor.entry.elements - start))
-        values = cast(_read_elements(folder, tensor, start, held), tensor.entry.dtype, via)
-        return values if held == count else np.concatenate([values, np.zeros(count - held)])
-
-    def _copy_integers(self, plan: TensorPlan) -> None:
-        for start in range(0, plan.elements, CHUNK_ELEMENTS):
-            count = min(CHUNK_ELEMENTS, plan.elements - start)
-            source = _read_elements(self._inputs.source_base, plan.source, start, count)
-            tuned = _read_elements(self._inputs.source_tuned, plan.tuned, start, count)
-            if not np.array_equal(source, tuned):
-                raise Incompatible(
-                    f"tensor {plan.name} holds integers ({plan.dtype}) that the fine-tune changed; "
-                    "there is no diff vector of integers",
-                    do="give a fine-tuned model whose integer buffers are its base's",
-                )
-            self._put(_read_elements(self._inputs.target_base, plan.target, start, count))
-
-    def _put(self, data: Bytes, *, counted: bool = True) -> None:
-        view = np.ascontiguousarray(data).data
-        self._output.write(view)
-        self._sha256.update(view)
-        if counted:
-            self._progress(len(view))
-
-
-def _read_elements(folder: Path, tensor: Tensor, start: int, count: int) -> Bytes:
-    width = DTYPE_BYTES[tensor.entry.dtype]
-    with reading_errors(), (folder / tensor.file).open("rb") as file:
-        file.seek(tensor.entry.start + start * width)
-        raw = file.read(count * width)
-    if len(raw) < count * width:
-        raise BadCheckpoint(
-            f"{folder / tensor.file} ended inside tensor {tensor.entry.name}: it was cut short while being read",
-            do="get the checkpoint again",
-        )
-    return np.frombuffer(raw, dtype=np.uint8)

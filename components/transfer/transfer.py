@@ -6,80 +6,139 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.checkpoint import MANIFEST, Checkpoint, Derivation, File, derive, describe
-from components.compatibility import TransferPlan, plan_transfer, refuse_same
-from components.errors import OutputConflict, StorageFull
+from components import settings
+from components.checkpoint import MANIFEST, Checkpoint, Derivation, File, derive, describe, digest_of
+from components.compatibility import ROLES, TARGET_BASE, TransferPlan, plan_transfer, refuse_same
+from components.errors import BadCheckpoint, OutputConflict, RecycleError, StorageFull
 from components.folder import FolderSource
-from components.layout import read_layout
+from components.identify import check_digest, described, identify
+from components.layout import Layout, read_layout
 from components.progress import Progress, human_bytes
 from components.reference import local_folder
 from components.scale import parse_scale
 from components.statistics import Statistics
 from components.store import FolderStore
 from components.transfer.carry import files_beside
-from components.transfer.stream import Inputs, ShardRecord, write_shard
-from components.work import claimed, disk_errors, publish, write_durably
+from components.transfer.stream import Stream
+from components.work import claimed, discard, disk_errors, publish, sha256_file, write_durably
 
 METHOD = "fine-tuning transfer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parent:
+    """One of the three checkpoints, on this machine."""
+
+    folder: Path
+    layout: Layout
+    manifest: Checkpoint | None
+    """None for a folder that has none: its digests are taken while it is read."""
+
+    @classmethod
+    def saved(cls, checkpoint: Checkpoint) -> "Parent":
+        """A checkpoint whose files a store keeps.
+
+        Raises:
+            BadReference: they are not on this machine.
+        """
+        folder = local_folder(checkpoint)
+        return cls(folder=folder, layout=read_layout(FolderSource(path=folder)), manifest=checkpoint)
+
+    @property
+    def version(self) -> object:
+        """Names the content before it is read, for as long as nobody changes the files."""
+        if self.manifest is not None:
+            return self.manifest.digest
+        return [[file.path, file.size, file.version] for file in self.layout.files]
+
+    def identified(self, weights: dict[str, str]) -> Checkpoint:
+        """The manifest, after the weight files were read and came to these digests.
+
+        Raises:
+            DigestMismatch: a file is not what the manifest says.
+            BadCheckpoint: a file was changed meanwhile.
+        """
+        digests = weights | {
+            file.path: sha256_file(self.folder / file.path) for file in self.layout.files if file.path not in weights
+        }
+        if self.manifest is not None:
+            for file in self.manifest.files:
+                check_digest(self.folder / file.path, file.sha256, digests[file.path])
+            return self.manifest
+        if not set(self.layout.files) <= set(self.layout.source.files()):
+            raise BadCheckpoint(
+                f"{self.folder} was changed while it was being read", do="run the same command again when it is at rest"
+            )
+        files = (File(path=file.path, size=file.size, sha256=digests[file.path]) for file in self.layout.files)
+        return described(self.layout, self.folder, tuple(files))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
     """Three checkpoints and how to combine them."""
 
-    source_base: Checkpoint
-    source_tuned: Checkpoint
-    target_base: Checkpoint
+    parents: dict[str, Parent]
+    """By role."""
     scale: str
     dtype: str
-
-    @property
-    def derivation(self) -> Derivation:
-        """What the result's bytes follow from."""
-        parents = {
-            "source base": self.source_base,
-            "source fine-tuned": self.source_tuned,
-            "target base": self.target_base,
-        }
-        return derive(METHOD, parents, {"scale": repr(parse_scale(self.scale)), "dtype": self.dtype})
-
-    @property
-    def inputs(self) -> Inputs:
-        """Where the three lie."""
-        return Inputs(
-            source_base=local_folder(self.source_base),
-            source_tuned=local_folder(self.source_tuned),
-            target_base=local_folder(self.target_base),
-        )
+    memory: int
+    """Bytes of buffers."""
+    verified: bool
+    """Whether parents that have a manifest are compared with it while they are read."""
 
     @property
     def name(self) -> str:
         """What the result is called."""
-        return f"{self.target_base.name}-recycled"
+        return f"{self.parents[TARGET_BASE].layout.source.name}-recycled"
+
+    @property
+    def key(self) -> str:
+        """Names the work before its parents are read."""
+        versions = [self.parents[role].version for role in ROLES]
+        return digest_of([versions, derivation({}, self.scale, self.dtype).model_dump()])
 
     def plan(self) -> TransferPlan:
         """Prove that it can be done.
 
         Raises:
             Incompatible: it cannot.
+            BadParameter: a setting is not one that can be.
         """
-        refuse_same(self.source_base.digest, self.source_tuned.digest, self.target_base.digest)
-        inputs = self.inputs
+        source_base, source_tuned, target_base = (self.parents[role].layout for role in ROLES)
         return plan_transfer(
-            source_base=read_layout(FolderSource(path=inputs.source_base)),
-            source_tuned=read_layout(FolderSource(path=inputs.source_tuned)),
-            target_base=read_layout(FolderSource(path=inputs.target_base)),
+            source_base=source_base,
+            source_tuned=source_tuned,
+            target_base=target_base,
+            scale=parse_scale(self.scale),
             dtype=self.dtype,
         )
 
 
-def transfer_in_store(transfer: Transfer, store: FolderStore) -> tuple[Checkpoint, Statistics]:
+def derivation(parents: dict[str, Checkpoint], scale: str, dtype: str) -> Derivation:
+    """What the bytes of a transfer's result follow from.
+
+    Raises:
+        BadParameter: `scale` is none.
+    """
+    return derive(METHOD, parents, {"scale": str(parse_scale(scale)), "dtype": dtype})
+
+
+def transfer_in_store(
+    checkpoints: dict[str, Checkpoint], *, scale: str, dtype: str, store: FolderStore
+) -> tuple[Checkpoint, Statistics]:
     """Apply a transfer from store to store; one that was done before is not done again.
+
+    Args:
+        checkpoints: the three, by role.
+        scale: λ.
+        dtype: the dtype policy.
+        store: has them, and gets the result.
 
     Raises:
         RecycleError: the checkpoints do not fit, or a file cannot be read or written.
     """
-    key = transfer.derivation.key
+    refuse_same(*(checkpoints[role].digest for role in ROLES))
+    key = derivation(checkpoints, scale, dtype).key
 
     def recall() -> tuple[Checkpoint, Statistics] | None:
         checkpoint, statistics = store.recall_checkpoint("transfer", key), store.recall("transfer-statistics", key)
@@ -88,6 +147,9 @@ def transfer_in_store(transfer: Transfer, store: FolderStore) -> tuple[Checkpoin
         return checkpoint, Statistics.model_validate_json(statistics)
 
     def make(folder: Path) -> tuple[Checkpoint, Statistics]:
+        parents = {role: Parent.saved(checkpoint) for role, checkpoint in checkpoints.items()}
+        # What a store in a folder holds was verified when it was saved.
+        transfer = Transfer(parents=parents, scale=scale, dtype=dtype, memory=settings.memory(), verified=False)
         checkpoint, statistics = _write(transfer, transfer.plan(), folder)
         store.remember("transfer-statistics", key, statistics.model_dump_json())
         # Remembered first: what is remembered counts only when it is there too, and so is never made twice.
@@ -118,7 +180,7 @@ def transfer_to_folder(transfer: Transfer, output: Path) -> tuple[Checkpoint, St
         if done is not None:
             return done, None
         plan = transfer.plan()
-        staging = output.with_name(f".{output.name}.{transfer.derivation.key[:16]}.partial")
+        staging = output.with_name(f".{output.name}.{transfer.key[:16]}.partial")
         staging.mkdir(exist_ok=True)
         checkpoint, statistics = _write(transfer, plan, staging)
         checkpoint = checkpoint.model_copy(update={"name": output.name, "uri": output.as_uri()})
@@ -134,7 +196,10 @@ def _already_there(transfer: Transfer, output: Path) -> Checkpoint | None:
     manifest = output / MANIFEST
     if manifest.is_file():
         checkpoint = Checkpoint.read(manifest)
-        if checkpoint.derivation == transfer.derivation:
+        parents = {
+            role: parent.manifest or identify(parent.layout, parent.folder) for role, parent in transfer.parents.items()
+        }
+        if checkpoint.derivation == derivation(parents, transfer.scale, transfer.dtype):
             FolderSource(path=output).files()  # a damaged result is told, not taken for done
             return checkpoint
     raise OutputConflict(
@@ -145,16 +210,21 @@ def _already_there(transfer: Transfer, output: Path) -> Checkpoint | None:
 
 def _write(transfer: Transfer, plan: TransferPlan, folder: Path) -> tuple[Checkpoint, Statistics]:
     """Write the result's files into `folder`, going on where an earlier try stopped."""
-    scale = parse_scale(transfer.scale)
     beside = files_beside(plan)
     _check_space(plan, folder)
-    with Progress("transferring", plan.bytes_to_write) as progress:
-        records = {
-            shard.file: write_shard(
-                shard, transfer.inputs, folder, policy=transfer.dtype, scale=scale, progress=progress.advance
-            )
-            for shard in plan.shards
-        }
+    digested = [role for role, parent in transfer.parents.items() if transfer.verified or parent.manifest is None]
+    with (
+        Progress("transferring", plan.bytes_to_read + plan.bytes_to_write) as progress,
+        Stream(plan, digested=digested, memory=transfer.memory, progress=progress.advance) as stream,
+    ):
+        records = {shard.file: stream.write_shard(shard, folder) for shard in plan.shards}
+        digests = stream.input_digests()
+    try:
+        parents = {role: _identified(parent, digests.get(role)) for role, parent in transfer.parents.items()}
+        refuse_same(*(parents[role].digest for role in ROLES))
+    except RecycleError:
+        discard(folder)  # made of what should not have been read
+        raise
     files = [File(path=path, size=record.size, sha256=record.sha256) for path, record in records.items()]
     for path, content in beside.items():
         (folder / path).write_bytes(content)
@@ -165,9 +235,18 @@ def _write(transfer: Transfer, plan: TransferPlan, folder: Path) -> tuple[Checkp
         uri="",
         files=tuple(files),
         origin={},
-        derivation=transfer.derivation,
+        derivation=derivation(parents, transfer.scale, transfer.dtype),
     )
-    return checkpoint, _statistics(records)
+    statistics = tuple(entry for record in records.values() for entry in record.statistics)
+    return checkpoint, Statistics(tensors=statistics)
+
+
+def _identified(parent: Parent, weights: dict[str, str] | None) -> Checkpoint:
+    if weights is not None:
+        return parent.identified(weights)
+    if parent.manifest is None:
+        raise AssertionError(f"{parent.folder} was not digested")
+    return parent.manifest
 
 
 def _check_space(plan: TransferPlan, folder: Path) -> None:
@@ -184,7 +263,3 @@ def _remove_working_files(folder: Path) -> None:
     for path in folder.iterdir():
         if path.name.startswith("."):
             path.unlink()
-
-
-def _statistics(records: dict[str, ShardRecord]) -> Statistics:
-    return Statistics(tensors=tuple(entry for record in records.values() for entry in record.statistics))

@@ -10,6 +10,7 @@ from components.errors import BadCheckpoint, BadReference, Incompatible
 from components.folder import FolderSource
 from components.layout import read_layout
 from components.resolve.resolve import resolve
+from components.scale import parse_scale
 from tinymodels import WORDS, make_checkpoint, read_weights, write_tokenizer, write_weights
 
 
@@ -26,7 +27,7 @@ def change(folder, **values):
 
 def plan(folders):
     base, tuned, target = (read_layout(FolderSource(path=folder)) for folder in folders)
-    return plan_transfer(source_base=base, source_tuned=tuned, target_base=target, dtype="auto")
+    return plan_transfer(source_base=base, source_tuned=tuned, target_base=target, scale=parse_scale("1"), dtype="auto")
 
 
 def test_transformers_4_and_5_spell_rotary_embeddings_differently(folders):

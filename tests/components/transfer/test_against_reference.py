@@ -12,6 +12,7 @@ from components.errors import Incompatible
 from pipelines.transfer_command import transfer_references
 from tinymodels import WORDS, make_checkpoint
 
+MEMORY = 16 << 20
 TORCH = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float16": torch.float16}
 
 
@@ -50,7 +51,14 @@ def world(tmp_path, *, base=None, tuned=None, target=None, **common):
 def run(folders, output, *, scale="1.0", dtype="auto"):
     base, tuned, target = map(str, folders)
     return transfer_references(
-        source_base=base, source_tuned=tuned, target_base=target, output=output, scale=scale, dtype=dtype
+        source_base=base,
+        source_tuned=tuned,
+        target_base=target,
+        output=output,
+        scale=scale,
+        dtype=dtype,
+        memory=MEMORY,
+        verified=False,
     )
 
 

@@ -14,10 +14,12 @@ from components.checkpoint import MANIFEST
 from components.errors import BadCheckpoint, OutputConflict, StorageFull
 from components.identify import verify
 from components.transfer import stream
+from components.transfer.shard_file import ShardFile
 from components.work import claimed
 from pipelines.transfer_command import transfer_references
 from tinymodels import WORDS, make_checkpoint
 
+MEMORY = 16 << 20
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
 
 
@@ -31,7 +33,14 @@ def folders(tmp_path):
 def transfer(folders, output):
     base, tuned, target = map(str, folders)
     return transfer_references(
-        source_base=base, source_tuned=tuned, target_base=target, output=output, scale="1", dtype="auto"
+        source_base=base,
+        source_tuned=tuned,
+        target_base=target,
+        output=output,
+        scale="1",
+        dtype="auto",
+        memory=MEMORY,
+        verified=False,
     )
 
 
@@ -80,15 +89,15 @@ def test_killed_before_any_file_operation(folders, tmp_path):
 
 def test_a_finished_shard_is_not_made_again(folders, tmp_path, monkeypatch):
     made = []
-    real = stream._Writer.write
+    real = stream.Stream._write
 
-    def failing(self, shard):
+    def failing(self, shard, path):
         made.append(shard.file)
         if len(made) == 3:
             raise OSError(errno.EIO, "Input/output error")
-        return real(self, shard)
+        return real(self, shard, path)
 
-    monkeypatch.setattr(stream._Writer, "write", failing)
+    monkeypatch.setattr(stream.Stream, "_write", failing)
     with pytest.raises(OSError, match="Input/output"):
         transfer(folders, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -98,16 +107,16 @@ def test_a_finished_shard_is_not_made_again(folders, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_told_and_gone_on_from(folders, tmp_path, monkeypatch):
-    real = stream._Writer._put
-    puts = []
+    real = ShardFile.write
+    writes = []
 
-    def full(self, data, **more):
-        puts.append(1)
-        if len(puts) == 9:
+    def full(self, offset, data):
+        writes.append(1)
+        if len(writes) == 4:
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(self, data, **more)
+        real(self, offset, data)
 
-    monkeypatch.setattr(stream._Writer, "_put", full)
+    monkeypatch.setattr(ShardFile, "write", full)
     with pytest.raises(StorageFull, match="full"):
         transfer(folders, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -146,14 +155,14 @@ def test_a_damaged_finished_shard_is_made_again(folders, tmp_path):
 
 
 def test_what_someone_puts_into_the_output_meanwhile_stays(folders, tmp_path, monkeypatch):
-    real = stream._Writer.write
+    real = stream.Stream.write_shard
 
-    def write(self, shard):
+    def write(self, shard, folder):
         (tmp_path / "out").mkdir(exist_ok=True)
         (tmp_path / "out" / "precious").write_text("mine")
-        return real(self, shard)
+        return real(self, shard, folder)
 
-    monkeypatch.setattr(stream._Writer, "write", write)
+    monkeypatch.setattr(stream.Stream, "write_shard", write)
     with pytest.raises(OutputConflict, match="someone else"):
         transfer(folders, tmp_path / "out")
     assert (tmp_path / "out" / "precious").read_text() == "mine"
@@ -183,7 +192,14 @@ def test_a_place_that_cannot_be(folders, tmp_path, name):
 def test_overflow_is_counted(folders, tmp_path):
     base, tuned, target = map(str, folders)
     _, statistics = transfer_references(
-        source_base=base, source_tuned=tuned, target_base=target, output=tmp_path / "out", scale="1e39", dtype="auto"
+        source_base=base,
+        source_tuned=tuned,
+        target_base=target,
+        output=tmp_path / "out",
+        scale="1e39",
+        dtype="auto",
+        memory=MEMORY,
+        verified=False,
     )
     assert statistics.summary()["overflowed elements"] > 0
 
