@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from components import __version__
 from components.errors import BadCheckpoint, BadReference
 from components.layout import Layout
+from components.source import SourceFile, check_path
 
 MANIFEST = "checkpoint.json"
 
@@ -51,7 +52,7 @@ class Checkpoint(BaseModel):
     schema_version: Literal[1] = 1
     name: str
     uri: str
-    """Where the files lie: a `file://` URI of a folder."""
+    """Where the files lie: a `file://` URI of a folder, or `s3://bucket/prefix`."""
     digest: str
     """sha256 over the canonical JSON of the sorted (path, size, sha256) of its files: names the content."""
     files: tuple[File, ...]
@@ -72,6 +73,24 @@ class Checkpoint(BaseModel):
         """The dtype that most elements have."""
         return max(self.dtypes, key=lambda dtype: self.dtypes[dtype])
 
+    @property
+    def listed(self) -> tuple[SourceFile, ...]:
+        """Its files as a source lists them.
+
+        Raises:
+            BadCheckpoint: a name leads out of the checkpoint.
+        """
+        return tuple(
+            SourceFile(path=check_path(file.path, self.name), size=file.size, sha256=file.sha256) for file in self.files
+        )
+
+    def lost(self) -> BadReference:
+        """The error where its files cannot be found."""
+        return BadReference(
+            f"the files of {self.name} are neither at {self.uri} nor in the store",
+            do="set RECYCLE_STORE to the store that holds them, or save the checkpoint again",
+        )
+
     def to_json(self) -> bytes:
         """Canonical JSON: equal manifests are equal bytes."""
         return canonical_json(self.model_dump()) + b"\n"
@@ -85,18 +104,29 @@ class Checkpoint(BaseModel):
             BadCheckpoint: it is not one, or its digest does not belong to its files.
         """
         try:
-            checkpoint = cls.model_validate_json(path.read_bytes())
+            content = path.read_bytes()
         except OSError as error:
             raise BadReference(f"no manifest can be read at {path} ({error.strerror})", do="check the path") from None
+        return cls.parse(content, str(path))
+
+    @classmethod
+    def parse(cls, content: bytes, where: str) -> "Checkpoint":
+        """Read a manifest's content, which came from `where`.
+
+        Raises:
+            BadCheckpoint: it is none, or its digest does not belong to its files.
+        """
+        try:
+            checkpoint = cls.model_validate_json(content)
         except ValidationError as error:
             first = error.errors()[0]
             raise BadCheckpoint(
-                f"{path} is not a checkpoint manifest ({'.'.join(map(str, first['loc']))}: {first['msg']})",
+                f"{where} is not a checkpoint manifest ({'.'.join(map(str, first['loc']))}: {first['msg']})",
                 do="give a checkpoint.json that Recycle wrote; a newer one needs a newer Recycle",
             ) from None
         if checkpoint.digest != content_digest(checkpoint.files):
             raise BadCheckpoint(
-                f"{path} was changed by hand: its digest does not belong to the files it lists",
+                f"{where} was changed by hand: its digest does not belong to the files it lists",
                 do="save the checkpoint again",
             )
         return checkpoint

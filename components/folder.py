@@ -1,7 +1,7 @@
 """A checkpoint in a folder of this machine, with or without a manifest beside its files."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +30,11 @@ class FolderSource:
     def reference(self) -> str:
         """The absolute path."""
         return str(self.path.resolve())
+
+    @property
+    def uri(self) -> str:
+        """`file://` and the absolute path."""
+        return self.path.resolve().as_uri()
 
     @property
     def name(self) -> str:
@@ -106,19 +111,6 @@ class FolderSource:
                         do="get the checkpoint again",
                     )
                 start, buffer = start + read, buffer[read:]
-
-    def copy(self, file: SourceFile, destination: Path, progress: Callable[[int], None]) -> None:
-        """Copy by blocks, telling `progress` the bytes of each.
-
-        Raises:
-            BadReference: the file cannot be read.
-        """
-        with reading_errors(self.path / file.path):
-            source = (self.path / file.path).open("rb")
-        with source, destination.open("wb") as target:
-            while block := source.read(BLOCK_BYTES):
-                target.write(block)
-                progress(len(block))
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -29,8 +28,6 @@ TRIES = 5
 FIRST_WAIT_S = 1.0
 # The hub counts requests over windows of five minutes: https://huggingface.co/docs/hub/rate-limits.
 LONGEST_WAIT_S = 300.0
-# A transfer that gets this much further (bytes) is a slow one, not a failing one: its tries are counted anew.
-PROGRESS_BYTES = 8 << 20
 
 _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _REPO = re.compile(rf"(?:{_NAME}/)?{_NAME}")
@@ -87,6 +84,15 @@ class HubSource:
         return f"{self.repo}@{self.commit}"
 
     @property
+    def uri(self) -> str:
+        """The same, told from a path."""
+        return f"hf://{self.reference}"
+
+    @property
+    def manifest(self) -> None:
+        """Nothing: the hub has models of others."""
+
+    @property
     def name(self) -> str:
         """The repository's own name, and the revision where it is not `main`."""
         revision = self.commit[:8] if self.revision == self.commit else self.revision
@@ -113,60 +119,41 @@ class HubSource:
             BadReference: the file does not belong to the checkpoint, or may not be read.
             ServiceUnavailable: the hub does not give these bytes, and no others, after some tries.
         """
-        size = next((file.size for file in self.listing if file.path == path), None)
-        if size is None:
-            raise BadReference(f"{self.reference} has no file {path!r}", do="check the name")
+        size = self._size(path)
         end = size if length is None else min(size, start + length)
-        if start >= end:
-            return b""
-        return self._place.retried(lambda: self._read(path, start, end, size))
+        content = bytearray(max(0, end - start))
+        if content:
+            self.read_into(path, start, memoryview(content))
+        return bytes(content)
 
     def read_into(self, path: str, start: int, buffer: memoryview) -> None:
-        """Fill `buffer` with a file's bytes from `start` (see `read`)."""
-        buffer[:] = self.read(path, start, len(buffer))
-
-    def copy(self, file: SourceFile, destination: Path, progress: Callable[[int], None]) -> None:
-        """Write the file to `destination`, going on after the bytes that are there; the caller verifies the digest.
-
-        `progress` is told of the bytes already there first, as one piece, and of a negative number when bytes are
-        given up because the hub sends the file from its start: the sum is what `destination` holds.
+        """Fill `buffer` with a file's bytes from `start`.
 
         Raises:
             BadReference: the file may not be read, or is gone.
-            ServiceUnavailable: the hub does not give the rest of the file after some tries.
+            ServiceUnavailable: the hub does not give these bytes, and no others, after some tries.
         """
-        have = _kept(destination, file.size)
-        if have:
-            progress(have)
-        furthest, tries = have, _Tries(self._place)
-        while have < file.size:
-            try:
-                self._append(file, destination, have, progress)
-            except _failures() as error:
-                if destination.stat().st_size >= furthest + PROGRESS_BYTES:
-                    furthest, tries = destination.stat().st_size, _Tries(self._place)
-                tries.failed(error)
-            have = destination.stat().st_size
+        size = self._size(path)
+        self._place.retried(lambda: self._fill(path, start, buffer, size))
 
     @property
     def _place(self) -> "_Place":
         return _Place(endpoint=self.endpoint, repo=self.repo, revision=self.commit)
 
-    def _read(self, path: str, start: int, end: int, size: int) -> bytes:
-        with self._answer(path, start, end) as response:
-            if _first_byte(response, start, end, size) != start:
-                raise _BadAnswer(f"it sends the whole of {path} where a range was asked for")
-            return b"".join(_exactly(response, end - start))
+    def _size(self, path: str) -> int:
+        size = next((file.size for file in self.listing if file.path == path), None)
+        if size is None:
+            raise BadReference(f"{self.reference} has no file {path!r}", do="check the name")
+        return size
 
-    def _append(self, file: SourceFile, destination: Path, have: int, progress: Callable[[int], None]) -> None:
-        with self._answer(file.path, have, file.size) as response:
-            start = _first_byte(response, have, file.size, file.size)
-            if start != have:
-                progress(-have)
-            with destination.open("ab" if start == have else "wb") as target:
-                for piece in _exactly(response, file.size - start):
-                    target.write(piece)
-                    progress(len(piece))
+    def _fill(self, path: str, start: int, buffer: memoryview, size: int) -> None:
+        with self._answer(path, start, start + len(buffer)) as response:
+            if _first_byte(response, start, start + len(buffer), size) != start:
+                raise _BadAnswer(f"it sends the whole of {path} where a range was asked for")
+            filled = 0
+            for piece in _exactly(response, len(buffer)):
+                buffer[filled : filled + len(piece)] = piece
+                filled += len(piece)
 
     @contextmanager
     def _answer(self, path: str, start: int, end: int) -> Iterator["Response"]:
@@ -200,14 +187,6 @@ def _failures() -> tuple[type[Exception], ...]:
     # The base of every error of the HTTP client that this huggingface_hub uses: httpx before 2.0, httpx2 since.
     http_error = errors.HfHubHTTPError.__bases__[0]
     return (http_error, errors.OfflineModeIsEnabled, _BadAnswer)
-
-
-def _kept(destination: Path, size: int) -> int:
-    """The bytes of an earlier try that a copy can go on from, after making sure that the file is there."""
-    with destination.open("ab") as target:
-        if target.tell() > size:
-            target.truncate(0)
-    return destination.stat().st_size
 
 
 def _first_byte(response: "Response", start: int, end: int, size: int) -> int:

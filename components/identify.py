@@ -1,54 +1,64 @@
-"""The manifest of a checkpoint that lies in a folder, made by reading its bytes once."""
-
-from pathlib import Path
+"""The manifest of a checkpoint where it lies, made by reading its bytes once."""
 
 from components.checkpoint import Checkpoint, File, describe
-from components.errors import DigestMismatch
-from components.folder import FolderSource
+from components.copying import digest_of_file
+from components.errors import BadCheckpoint, DigestMismatch
 from components.layout import Layout, read_layout
 from components.progress import Progress
-from components.source import SourceFile
-from components.work import sha256_file
+from components.source import Source
 
 
-def identify(layout: Layout, folder: Path) -> Checkpoint:
-    """Describe the checkpoint in `folder` by reading every byte of it.
+def identify(layout: Layout) -> Checkpoint:
+    """Describe a checkpoint by reading every byte of it.
 
     Raises:
-        DigestMismatch: a file is not what the manifest in the folder says.
+        DigestMismatch: a file is not what the manifest beside it says.
     """
-    with Progress(f"reading {layout.source.name}", sum(file.size for file in layout.files)) as progress:
-        files = tuple(_read(file, folder, progress) for file in layout.files)
-    return described(layout, folder, files)
-
-
-def described(layout: Layout, folder: Path, files: tuple[File, ...]) -> Checkpoint:
-    """Describe the checkpoint in `folder`, whose bytes came to the digests in `files`."""
     source = layout.source
-    manifest = source.manifest if isinstance(source, FolderSource) else None
+    with Progress(f"reading {source.name}", sum(file.size for file in layout.files)) as progress:
+        digests = {file.path: digest_of_file(source, file.path, file.size, progress.advance) for file in layout.files}
+    return described(layout, digests)
+
+
+def described(layout: Layout, digests: dict[str, str]) -> Checkpoint:
+    """Describe a checkpoint whose files came to these digests.
+
+    Raises:
+        DigestMismatch: a file is not what the manifest beside it says.
+    """
+    source = layout.source
+    for file in layout.files:
+        if file.sha256 is not None:
+            check_digest(f"{source.reference}/{file.path}", file.sha256, digests[file.path])
     return describe(
         layout,
         name=source.name,
-        uri=folder.resolve().as_uri(),
-        files=files,
+        uri=source.uri,
+        files=tuple(File(path=file.path, size=file.size, sha256=digests[file.path]) for file in layout.files),
         origin=source.origin,
-        derivation=manifest.derivation if manifest else None,
+        derivation=source.manifest.derivation if source.manifest else None,
     )
 
 
-def _read(file: SourceFile, folder: Path, progress: Progress) -> File:
-    sha256 = sha256_file(folder / file.path, progress.advance)
-    if file.sha256 is not None:
-        check_digest(folder / file.path, file.sha256, sha256)
-    return File(path=file.path, size=file.size, sha256=sha256)
+def verify(source: Source) -> Checkpoint:
+    """Read every byte of a checkpoint (see `identify`)."""
+    return identify(read_layout(source))
 
 
-def verify(folder: Path) -> Checkpoint:
-    """Read every byte of the checkpoint in `folder` (see `identify`)."""
-    return identify(read_layout(FolderSource(path=folder)), folder)
+def check_at_rest(layout: Layout) -> None:
+    """Make sure that nobody changed a checkpoint since its layout was read.
+
+    Raises:
+        BadCheckpoint: somebody did.
+    """
+    if not set(layout.files) <= set(layout.source.files()):
+        raise BadCheckpoint(
+            f"{layout.source.reference} was changed while it was being read",
+            do="run the same command again when it is at rest",
+        )
 
 
-def check_digest(path: Path, expected: str, found: str) -> None:
+def check_digest(place: str, expected: str, found: str) -> None:
     """Compare two digests of a file.
 
     Raises:
@@ -56,6 +66,6 @@ def check_digest(path: Path, expected: str, found: str) -> None:
     """
     if found != expected:
         raise DigestMismatch(
-            f"{path} has the sha256 {found}, but {expected} is recorded for it: its bytes were changed or damaged",
+            f"{place} has the sha256 {found}, but {expected} is recorded for it: its bytes were changed or damaged",
             do="remove it and get or make the checkpoint again",
         )

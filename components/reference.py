@@ -1,14 +1,18 @@
-"""From what a user types to a checkpoint: a folder, a manifest file, or `repo@revision` on the hub."""
+"""From what a user types to a checkpoint: a folder, a manifest file, `s3://…`, `models:/…` or `repo@revision`."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from components.checkpoint import MANIFEST, Checkpoint
 from components.errors import BadReference
 from components.folder import FolderSource
+from components.s3 import Bucket
+from components.s3_source import S3Source
 from components.source import Source
-from components.store import open_store
+from components.store import Store, open_store
 
 DEMO_PREFIX = "demo:"
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
@@ -26,6 +30,12 @@ def open_source(reference: str) -> Source:
         from components.demo.source import demo_source
 
         return demo_source(reference.removeprefix(DEMO_PREFIX))
+    if reference.startswith("s3://"):
+        return S3Source(Bucket.at(reference))
+    if reference.startswith("models:/"):
+        from components.registered import registered_uri
+
+        return open_source(registered_uri(reference))
     found = _on_this_machine(reference)
     if found is not None:
         return found
@@ -35,11 +45,64 @@ def open_source(reference: str) -> Source:
         return HubSource.open(reference)
     raise BadReference(
         f"{reference!r} is neither a folder, nor a manifest file, nor a hub repository",
-        do="give a folder with a config.json, a checkpoint.json, or owner/name@revision",
+        do="give a folder with a config.json, a checkpoint.json, s3://bucket/prefix, or owner/name@revision",
     )
 
 
-def _on_this_machine(reference: str) -> FolderSource | None:
+def open_checkpoint(checkpoint: Checkpoint) -> Source:
+    """Where a checkpoint's files can be read: where its manifest says, or in the store under its digest.
+
+    Raises:
+        BadReference: they are in neither place.
+    """
+    store = open_store()
+    source = _where_it_says(checkpoint, store) or store.source(checkpoint) or _bare_folder(checkpoint)
+    if source is None:
+        raise checkpoint.lost()
+    return source
+
+
+@contextmanager
+def local_copy(checkpoint: Checkpoint, store: Store) -> Iterator[Path]:
+    """A checkpoint's files in a folder of this machine, for as long as the context lasts.
+
+    Raises:
+        BadReference: they cannot be found.
+        StorageFull: there is no room for a copy.
+    """
+    source = _where_it_says(checkpoint, store)
+    if source is None and store.find(checkpoint.digest) is None:
+        source = _bare_folder(checkpoint)
+    if isinstance(source, FolderSource):
+        yield source.path
+    else:
+        with store.local(checkpoint) as folder:
+            yield folder
+
+
+def _where_it_says(checkpoint: Checkpoint, store: Store) -> Source | None:
+    url = urlsplit(checkpoint.uri)
+    if url.scheme == "file":
+        path = Path(unquote(url.path))
+        manifest = path / MANIFEST
+        same = manifest.is_file() and Checkpoint.read(manifest).digest == checkpoint.digest
+        return FolderSource(path=path) if same else None
+    # A manifest may come from anyone, and our credentials are for our store.
+    if url.scheme == "s3" and checkpoint.uri.startswith(f"{store.uri}/"):
+        source = S3Source(Bucket.at(checkpoint.uri))
+        return source if source.manifest and source.manifest.digest == checkpoint.digest else None
+    return None
+
+
+def _bare_folder(checkpoint: Checkpoint) -> FolderSource | None:
+    """The folder that a manifest names, where it has no manifest of its own that says otherwise."""
+    url = urlsplit(checkpoint.uri)
+    path = Path(unquote(url.path))
+    bare = url.scheme == "file" and path.is_dir() and not (path / MANIFEST).is_file()
+    return FolderSource(path=path) if bare else None
+
+
+def _on_this_machine(reference: str) -> Source | None:
     try:
         path = Path(unquote(reference.removeprefix("file://")) if reference.startswith("file://") else reference)
         path = path.expanduser()
@@ -50,24 +113,5 @@ def _on_this_machine(reference: str) -> FolderSource | None:
     except (OSError, RuntimeError, ValueError):  # a name too long for a path, a home that is nobody's, a NUL
         return None
     manifest = Checkpoint.read(path)
-    beside = path.name == MANIFEST and all((path.parent / file.path).is_file() for file in manifest.files)
-    return FolderSource(path=path.parent if beside else local_folder(manifest))
-
-
-def local_folder(checkpoint: Checkpoint) -> Path:
-    """The folder that holds a checkpoint's files: where its manifest says, or the store under its digest.
-
-    Raises:
-        BadReference: they are not on this machine.
-    """
-    url = urlsplit(checkpoint.uri)
-    path = Path(unquote(url.path))
-    for folder in (path, open_store().folder(checkpoint.digest)):
-        if (folder / MANIFEST).is_file() and Checkpoint.read(folder / MANIFEST).digest == checkpoint.digest:
-            return folder
-    if url.scheme == "file" and path.is_dir() and not (path / MANIFEST).is_file():
-        return path
-    raise BadReference(
-        f"the files of {checkpoint.name} are neither at {checkpoint.uri} nor in the store",
-        do="set RECYCLE_STORE to the store that holds them, or save the checkpoint again",
-    )
+    beside = path.name == MANIFEST and all((path.parent / file.path).is_file() for file in manifest.listed)
+    return FolderSource(path=path.parent) if beside else open_checkpoint(manifest)

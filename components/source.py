@@ -1,11 +1,12 @@
 """Where a checkpoint's files come from: one protocol, whatever the place."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from components.errors import BadCheckpoint
+
+if TYPE_CHECKING:
+    from components.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,14 @@ class Source(Protocol):
         """Short, for people."""
 
     @property
+    def uri(self) -> str:
+        """Where it lies, as manifests say it."""
+
+    @property
+    def manifest(self) -> "Checkpoint | None":
+        """What Recycle wrote beside the files, if it did."""
+
+    @property
     def origin(self) -> dict[str, str]:
         """What the manifest records of it, for example repository, revision asked for and commit."""
 
@@ -49,9 +58,6 @@ class Source(Protocol):
 
     def read_into(self, path: str, start: int, buffer: memoryview) -> None:
         """Fill `buffer` with a file's bytes from `start`; threads may do this side by side."""
-
-    def copy(self, file: SourceFile, destination: Path, progress: Callable[[int], None]) -> None:
-        """Write the file to `destination`, telling `progress` the bytes of each piece; the caller verifies."""
 
 
 # Safetensors weights, JSON, tokenizer files, model card and licence; never pickles, never code.

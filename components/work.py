@@ -8,9 +8,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from components.errors import OutputConflict, StorageFull
 from components.folder import BLOCK_BYTES, reading_errors
+
+Result = TypeVar("Result")
 
 UNWRITABLE = (
     errno.EACCES,
@@ -64,6 +67,39 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
+
+
+@contextmanager
+def staging(folder: Path) -> Iterator[Path]:
+    """A folder to work in, the same one for the same work, for one process at a time.
+
+    It stays with what is in it when the work is broken off, so that a rerun goes on, and is gone once it is empty.
+    """
+    with disk_errors(folder.parent), claimed(folder, wait=True):
+        folder.mkdir(exist_ok=True)
+        try:
+            yield folder
+        finally:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def once(folder: Path, recall: Callable[[], Result | None], make: Callable[[Path], Result]) -> Result:
+    """Find work that was done before, or do it in a staging folder; of several that want it at once, one does it.
+
+    Args:
+        folder: the staging folder, whose name names the work.
+        recall: finds its result, None while there is none.
+        make: does it in the folder, and sees to it that `recall` finds the result from then on.
+    """
+    done = recall()
+    if done is None:
+        with staging(folder):
+            done = recall()  # whoever held the claim before may have done it
+            if done is None:
+                done = make(folder)
+            discard(folder)
+    return done
 
 
 @contextmanager
@@ -147,3 +183,10 @@ def sha256_file(path: Path, progress: Callable[[int], None] = lambda done: None)
             digest.update(block)
             progress(len(block))
     return digest.hexdigest()
+
+
+def free_bytes(folder: Path) -> int:
+    """Room on the disk that holds `folder`, or will."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

@@ -5,10 +5,10 @@ from pathlib import Path
 from components.checkpoint import Checkpoint
 from components.compatibility import ROLES, plan_transfer
 from components.errors import OutputConflict
-from components.folder import FolderSource
+from components.hub import HubSource
 from components.identify import verify
 from components.layout import Layout, read_layout
-from components.reference import local_folder, open_source
+from components.reference import open_checkpoint, open_source
 from components.save_checkpoint.save import save_checkpoint
 from components.scale import parse_scale
 from components.statistics import Statistics
@@ -29,8 +29,8 @@ def transfer_references(
 ) -> tuple[Checkpoint, Statistics | None]:
     """Apply a transfer between three named checkpoints (see `transfer_to_folder`).
 
-    What can be refused is refused from headers, before a weight is read or fetched. Folders are read where they are;
-    what is on the hub is saved into the store first.
+    What can be refused is refused from headers, before a weight is read or fetched. Folders and buckets are read where
+    they are; what is on the hub is saved into the store first.
     """
     references = (source_base, source_tuned, target_base)
     layouts = [read_layout(open_source(reference)) for reference in references]
@@ -39,7 +39,7 @@ def transfer_references(
     )
     if str(output.resolve()) in [layout.source.reference for layout in layouts]:
         raise OutputConflict(f"{output} is one of the inputs", do="choose another output")
-    parents = {role: _on_this_machine(layout) for role, layout in zip(ROLES, layouts, strict=True)}
+    parents = {role: _parent(layout) for role, layout in zip(ROLES, layouts, strict=True)}
     job = Transfer(parents=parents, scale=scale, dtype=dtype, memory=memory, verified=verified)
     return transfer_to_folder(job, output)
 
@@ -51,12 +51,12 @@ def verify_reference(reference: str) -> tuple[Checkpoint, bool]:
         Its manifest, and whether there was one to compare the bytes with.
     """
     source = open_source(reference)
-    if not isinstance(source, FolderSource):
-        source = FolderSource(path=local_folder(save_checkpoint(reference, open_store())))
-    return verify(source.path), source.manifest is not None
+    if isinstance(source, HubSource):
+        source = open_checkpoint(save_checkpoint(reference, open_store()))
+    return verify(source), source.manifest is not None
 
 
-def _on_this_machine(layout: Layout) -> Parent:
-    if isinstance(layout.source, FolderSource):
-        return Parent(folder=layout.source.path, layout=layout, manifest=layout.source.manifest)
-    return Parent.saved(save_checkpoint(layout.source.reference, open_store()))
+def _parent(layout: Layout) -> Parent:
+    if isinstance(layout.source, HubSource):
+        return Parent.saved(save_checkpoint(layout.source.reference, open_store()))
+    return Parent(layout=layout, manifest=layout.source.manifest)

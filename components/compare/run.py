@@ -9,7 +9,7 @@ from components.checkpoint import Checkpoint, derivation_of
 from components.compare.compare import compare
 from components.compare.inputs import Model, Role
 from components.evaluation import Evaluation
-from components.reference import local_folder
+from components.reference import open_checkpoint
 from components.statistics import Statistics
 from components.step import Step
 
@@ -45,7 +45,7 @@ def compare_artifacts(
         scale=derivation.settings["scale"],
         dtype=derivation.settings["dtype"],
         notes=tuple(notes),
-        load_path=str(local_folder(recycled)),
+        load_path=open_checkpoint(recycled).reference,
         tolerance=gate_tolerance,
     )
     Path(report).write_text(comparison.html, encoding="utf-8")

@@ -6,11 +6,11 @@ from pathlib import Path
 from components.checkpoint import Checkpoint, digest_of
 from components.evaluate.suite import Suite
 from components.evaluation import Evaluation
-from components.reference import local_folder
-from components.store import FolderStore
+from components.reference import local_copy
+from components.store import Store
 
 
-def evaluate_in_store(checkpoint: Checkpoint, suite: Suite, store: FolderStore) -> Evaluation:
+def evaluate_in_store(checkpoint: Checkpoint, suite: Suite, store: Store) -> Evaluation:
     """Evaluate `checkpoint` on `suite` (see `components.evaluate.run.evaluate`)."""
     software = [version(package) for package in ("lm_eval", "transformers", "torch")]
     key = digest_of([Evaluation.model_fields["schema_version"].default, checkpoint.digest, suite.digest, *software])
@@ -22,13 +22,14 @@ def evaluate_in_store(checkpoint: Checkpoint, suite: Suite, store: FolderStore) 
     def make(scratch: Path) -> Evaluation:
         from components.evaluate.run import evaluate
 
-        made = evaluate(
-            model=local_folder(checkpoint),
-            model_name=checkpoint.name,
-            model_digest=checkpoint.digest,
-            suite=suite,
-            scratch=scratch,
-        )
+        with local_copy(checkpoint, store) as model:
+            made = evaluate(
+                model=model,
+                model_name=checkpoint.name,
+                model_digest=checkpoint.digest,
+                suite=suite,
+                scratch=scratch,
+            )
         store.remember("evaluation", key, made.model_dump_json())
         return made
 

@@ -11,15 +11,15 @@ from components.finetune.scratch import digest_of_examples
 from components.folder import FolderSource
 from components.identify import identify
 from components.layout import read_layout
-from components.reference import local_folder
-from components.store import FolderStore
+from components.reference import local_copy
+from components.store import Store
 from components.work import discard
 
 METHOD = "fine-tuning"
 
 
 def finetune_in_store(
-    base: Checkpoint, recipe: Recipe, dataset: str, store: FolderStore, report: Callable[[int, dict[str, float]], None]
+    base: Checkpoint, recipe: Recipe, dataset: str, store: Store, report: Callable[[int, dict[str, float]], None]
 ) -> Checkpoint:
     """Fine-tune `base` by `recipe`, on `dataset` where one is named (see `components.finetune.train.finetune`)."""
     derivation = _derivation(base, recipe, dataset or recipe.dataset)
@@ -29,19 +29,20 @@ def finetune_in_store(
 
         output = work / "model"
         discard(output)
-        finetune(
-            base=local_folder(base),
-            output=output,
-            recipe=recipe,
-            dataset=dataset,
-            scratch=work / "scratch",
-            report=report,
-        )
-        made = identify(read_layout(FolderSource(path=output)), output).model_copy(
+        with local_copy(base, store) as folder:
+            finetune(
+                base=folder,
+                output=output,
+                recipe=recipe,
+                dataset=dataset,
+                scratch=work / "scratch",
+                report=report,
+            )
+        made = identify(read_layout(FolderSource(path=output))).model_copy(
             update={"name": f"{base.name}-{recipe.name}", "origin": {}, "derivation": derivation}
         )
         store.remember("fine-tune", derivation.key, made.digest)
-        return store.publish(output, made)
+        return store.take(output, made)
 
     return store.once(f"fine-tune-{derivation.key}", lambda: store.recall_checkpoint("fine-tune", derivation.key), make)
 

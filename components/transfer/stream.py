@@ -12,43 +12,41 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import TypeAdapter
 
 from components.compatibility import ROLES, SOURCE_BASE, SOURCE_TUNED, TARGET_BASE, ShardPlan, TensorPlan, TransferPlan
+from components.draft import Draft, Finished, Output
 from components.dtypes import cast_dtype
 from components.errors import BadParameter, Incompatible
+from components.in_order import Line, Turns
 from components.progress import human_bytes
+from components.shard_file import PAGE
 from components.statistics import TensorStatistics
+from components.tensorfile import DTYPE_BYTES
 from components.transfer.input_digests import InputDigests
 from components.transfer.kernel import COUNTS, PATTERNS, SUMS, UNIT, Patterns, keep_kernel, transfer_kernel
 from components.transfer.measure import add_up
-from components.transfer.shard_file import PAGE, ShardFile
 from components.transfer.spans import SMALLEST_SPAN, Piece, Span, cut
-from components.transfer.turns import Line, Turns
-from components.work import sha256_file, sync_folder, write_durably
 
 LARGEST_SPAN = 4 << 20
 THREADS_PER_CORE = 2
 """While one waits for the disk or for its turn, another computes."""
 MOST_THREADS = 32
+REMOTE_THREADS = 8
+"""For a server, where waiting is most of it."""
+MOST_PARTS = 9_000
+"""Of one shard; S3 takes 10,000."""
 
 Bytes = NDArray[np.uint8]
 Advance = Callable[[int], None]
 
 
-class ShardRecord(BaseModel):
-    """What is kept of a finished shard, so that a rerun need not make it again."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    size: int
-    sha256: str
-    statistics: tuple[TensorStatistics, ...]
+ShardStatistics = TypeAdapter(tuple[TensorStatistics, ...])
+"""What is noted of a finished shard beside its digest, so that a rerun need not make it again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,21 +57,37 @@ class Shape:
     span_bytes: int
 
     @classmethod
-    def fitting(cls, memory: int) -> "Shape":
+    def fitting(cls, memory: int, plan: TransferPlan, smallest_write: int) -> "Shape":
         """The best use of `memory` bytes of buffers: four of them a thread.
+
+        Args:
+            memory: bytes.
+            plan: what is to be transferred.
+            smallest_write: bytes of the result that a span must have.
 
         Raises:
             BadParameter: it is too little for one thread.
         """
-        smallest = 4 * (SMALLEST_SPAN + PAGE)
+        span = max(SMALLEST_SPAN, _span_for(smallest_write, plan) if smallest_write else 0)
+        smallest = 4 * (span + PAGE)
         if memory < smallest:
             raise BadParameter(
                 f"the memory for a transfer is {human_bytes(memory)}, and the least it can work in is "
                 f"{human_bytes(smallest)}",
                 do="set RECYCLE_MEMORY, or --memory, to 512MB or so",
             )
-        threads = min(THREADS_PER_CORE * _cores(), MOST_THREADS, memory // smallest)
-        return cls(threads=threads, span_bytes=min(memory // threads // 4 - PAGE, LARGEST_SPAN))
+        at_once = REMOTE_THREADS if smallest_write else THREADS_PER_CORE * _cores()
+        threads = min(at_once, MOST_THREADS, memory // smallest)
+        return cls(threads=threads, span_bytes=min(memory // threads // 4 - PAGE, max(LARGEST_SPAN, span)))
+
+
+def _span_for(smallest_write: int, plan: TransferPlan) -> int:
+    """Bytes of a span whose part of the result is never smaller than `smallest_write`, nor the parts too many."""
+    tensors = [tensor for shard in plan.shards for tensor in shard.tensors]
+    widening = max((tensor.widest // DTYPE_BYTES[tensor.dtype] for tensor in tensors), default=1)
+    parts = max((-(-shard.size // MOST_PARTS) for shard in plan.shards), default=0)
+    # A unit is what may be left over at the end of a span.
+    return (max(smallest_write, parts) + SMALLEST_SPAN) * widening + SMALLEST_SPAN
 
 
 def _cores() -> int:
@@ -86,6 +100,7 @@ class Stream:
     def __init__(
         self,
         plan: TransferPlan,
+        draft: Draft,
         *,
         digested: Collection[str],
         memory: int,
@@ -97,6 +112,7 @@ class Stream:
 
         Args:
             plan: the transfer.
+            draft: gets the shards.
             digested: the roles of the models whose weight files are to be digested as they go by.
             memory: bytes of buffers.
             progress: told of bytes read and written.
@@ -106,8 +122,9 @@ class Stream:
         Raises:
             BadParameter: `memory` is too little.
         """
-        shape = Shape.fitting(memory)
+        shape = Shape.fitting(memory, plan, draft.smallest_write)
         self._plan = plan
+        self._draft = draft
         self._progress = progress
         self._measured = measured
         self._hashed = hashed
@@ -136,51 +153,40 @@ class Stream:
             self._line.stop(error)
         self._pool.shutdown(cancel_futures=True)
 
-    def write_shard(self, shard: ShardPlan, folder: Path) -> ShardRecord:
-        """Write one shard into `folder`, or find it there finished and sound.
+    def write_shard(self, shard: ShardPlan) -> Finished:
+        """Write one shard into the draft, or find it there finished and sound.
 
         Raises:
             RecycleError: an input cannot be read, or an integer tensor differs between the fine-tuned model and its
                 base.
         """
-        final, record_path = folder / shard.file, folder / f".{shard.file}.record"
-        record = _finished(final, record_path)
-        if record is not None:
+        finished = self._draft.finished(shard.file)
+        if finished is not None:
             self._progress(shard.size + shard.bytes_to_read)
-            return record
-        temporary = folder / f".{shard.file}.part"
-        sha256, statistics = self._write(shard, temporary)
-        temporary.replace(final)
-        sync_folder(folder)
-        record = ShardRecord(size=shard.size, sha256=sha256, statistics=statistics)
-        write_durably(record_path, record.model_dump_json().encode())
-        return record
+            return finished
+        done = self._one_pass(shard, computed=frozenset())
+        if done.wrongly_kept():
+            self._progress(-(shard.size + shard.bytes_to_read))
+            done = self._one_pass(shard, computed=done.wrongly_kept())
+        return Finished(size=shard.size, sha256=done.sha256.hexdigest(), note=done.note)
 
     def input_digests(self) -> dict[str, dict[str, str]]:
         """sha256 of the weight files, by role and path, of those models that are digested."""
         return {role: digests.finish() for role, digests in self._digests.items()}
 
-    def _write(self, shard: ShardPlan, path: Path) -> tuple[str, tuple[TensorStatistics, ...]]:
-        done = self._one_pass(shard, path, computed=frozenset())
-        again = done.wrongly_kept()
-        if again:
-            self._progress(-(shard.size + shard.bytes_to_read))
-            done = self._one_pass(shard, path, computed=again)
-        return done.sha256.hexdigest(), done.statistics()
-
-    def _one_pass(self, shard: ShardPlan, path: Path, *, computed: frozenset[str]) -> "_Pass":
-        header = memoryview(shard.header)
-        with ShardFile(path, shard.size) as output:
+    def _one_pass(self, shard: ShardPlan, *, computed: frozenset[str]) -> "_Pass":
+        with self._draft.create(shard.file, shard.size) as output:
             work = _Pass(shard=shard, output=output, computed=computed)
-            output.write(0, header)
-            work.sha256.update(header)
+            output.write(0, memoryview(shard.header))
+            work.sha256.update(shard.header)
             futures = [
                 self._pool.submit(self._work, work, next(self._numbers), span) for span in cut(shard, self._span_bytes)
             ]
             try:
                 for future in futures:
                     work.measured.extend(future.result())
-                output.finish()
+                if not work.wrongly_kept():
+                    output.finish(work.sha256.hexdigest(), work.note)
             except BaseException as error:
                 self._line.stop(error)
                 self._pool.shutdown(cancel_futures=True)  # before the file is closed under the threads
@@ -292,18 +298,20 @@ class _Pass:
     """One pass over a shard."""
 
     shard: ShardPlan
-    output: ShardFile
+    output: Output
     computed: frozenset[str]
     """Tensors of which nothing is to be kept as it is in the target."""
     sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     measured: list[_Measured] = field(default_factory=list)
 
-    def statistics(self) -> tuple[TensorStatistics, ...]:
-        """Of the tensors that are computed, in the shard's order."""
-        return tuple(
+    @property
+    def note(self) -> str:
+        """The statistics of the tensors that are computed, in the shard's order (see `ShardStatistics`)."""
+        statistics = tuple(
             add_up(tensor.name, tensor.elements, [part.sums for part in parts], [part.counts for part in parts])
             for tensor, parts in self._by_tensor()
         )
+        return ShardStatistics.dump_json(statistics).decode()
 
     def wrongly_kept(self) -> frozenset[str]:
         """Tensors that the fine-tune changed, but not in a piece where adding +0 would have turned a −0 into +0.
@@ -342,10 +350,3 @@ def _copy_integers(piece: Piece, parents: dict[str, Bytes], out: Bytes) -> None:
             do="give a fine-tuned model whose integer buffers are its base's",
         )
     out[:] = parents[TARGET_BASE]
-
-
-def _finished(final: Path, record_path: Path) -> ShardRecord | None:
-    if not (final.is_file() and record_path.is_file()):
-        return None
-    record = ShardRecord.model_validate_json(record_path.read_bytes())
-    return record if final.stat().st_size == record.size and sha256_file(final) == record.sha256 else None

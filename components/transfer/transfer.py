@@ -1,48 +1,47 @@
 """Fine-tuning transfer from three checkpoints to a fourth, in the store or in a folder of the user's."""
 
-import hashlib
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from components import settings
 from components.checkpoint import MANIFEST, Checkpoint, Derivation, File, derive, describe, digest_of
 from components.compatibility import ROLES, TARGET_BASE, TransferPlan, plan_transfer, refuse_same
-from components.errors import BadCheckpoint, OutputConflict, RecycleError, StorageFull
+from components.copying import digest_of_file, write_file
+from components.draft import Draft
+from components.errors import OutputConflict, RecycleError, StorageFull
 from components.folder import FolderSource
-from components.identify import check_digest, described, identify
+from components.folder_draft import FolderDraft
+from components.identify import check_at_rest, check_digest, described, identify
 from components.layout import Layout, read_layout
 from components.progress import Progress, human_bytes
-from components.reference import local_folder
+from components.reference import open_checkpoint
 from components.scale import parse_scale
 from components.statistics import Statistics
-from components.store import FolderStore
+from components.store import Store
 from components.transfer.carry import files_beside
-from components.transfer.stream import Stream
-from components.work import claimed, discard, disk_errors, publish, sha256_file, write_durably
+from components.transfer.stream import ShardStatistics, Stream
+from components.work import claimed, disk_errors, free_bytes, publish, write_durably
 
 METHOD = "fine-tuning transfer"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parent:
-    """One of the three checkpoints, on this machine."""
+    """One of the three checkpoints."""
 
-    folder: Path
     layout: Layout
     manifest: Checkpoint | None
-    """None for a folder that has none: its digests are taken while it is read."""
+    """None where there is none: the digests are taken while it is read."""
 
     @classmethod
     def saved(cls, checkpoint: Checkpoint) -> "Parent":
         """A checkpoint whose files a store keeps.
 
         Raises:
-            BadReference: they are not on this machine.
+            BadReference: they cannot be found.
         """
-        folder = local_folder(checkpoint)
-        return cls(folder=folder, layout=read_layout(FolderSource(path=folder)), manifest=checkpoint)
+        return cls(layout=read_layout(open_checkpoint(checkpoint)), manifest=checkpoint)
 
     @property
     def version(self) -> object:
@@ -58,19 +57,18 @@ class Parent:
             DigestMismatch: a file is not what the manifest says.
             BadCheckpoint: a file was changed meanwhile.
         """
+        source = self.layout.source
         digests = weights | {
-            file.path: sha256_file(self.folder / file.path) for file in self.layout.files if file.path not in weights
+            file.path: digest_of_file(source, file.path, file.size)
+            for file in self.layout.files
+            if file.path not in weights
         }
-        if self.manifest is not None:
-            for file in self.manifest.files:
-                check_digest(self.folder / file.path, file.sha256, digests[file.path])
-            return self.manifest
-        if not set(self.layout.files) <= set(self.layout.source.files()):
-            raise BadCheckpoint(
-                f"{self.folder} was changed while it was being read", do="run the same command again when it is at rest"
-            )
-        files = (File(path=file.path, size=file.size, sha256=digests[file.path]) for file in self.layout.files)
-        return described(self.layout, self.folder, tuple(files))
+        if self.manifest is None:
+            check_at_rest(self.layout)
+            return described(self.layout, digests)
+        for file in self.manifest.files:
+            check_digest(f"{source.reference}/{file.path}", file.sha256, digests[file.path])
+        return self.manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +122,7 @@ def derivation(parents: dict[str, Checkpoint], scale: str, dtype: str) -> Deriva
 
 
 def transfer_in_store(
-    checkpoints: dict[str, Checkpoint], *, scale: str, dtype: str, store: FolderStore
+    checkpoints: dict[str, Checkpoint], *, scale: str, dtype: str, store: Store
 ) -> tuple[Checkpoint, Statistics]:
     """Apply a transfer from store to store; one that was done before is not done again.
 
@@ -146,16 +144,16 @@ def transfer_in_store(
             return None
         return checkpoint, Statistics.model_validate_json(statistics)
 
-    def make(folder: Path) -> tuple[Checkpoint, Statistics]:
+    def make(work: Path) -> tuple[Checkpoint, Statistics]:
         parents = {role: Parent.saved(checkpoint) for role, checkpoint in checkpoints.items()}
-        # What a store in a folder holds was verified when it was saved.
-        transfer = Transfer(parents=parents, scale=scale, dtype=dtype, memory=settings.memory(), verified=False)
-        checkpoint, statistics = _write(transfer, transfer.plan(), folder)
+        # What a store in a folder holds was verified when it was saved; bytes that come over a network are, each time.
+        remote = any(not isinstance(parent.layout.source, FolderSource) for parent in parents.values())
+        transfer = Transfer(parents=parents, scale=scale, dtype=dtype, memory=settings.memory(), verified=remote)
+        checkpoint, statistics = _write(transfer, transfer.plan(), store.draft(work))
         store.remember("transfer-statistics", key, statistics.model_dump_json())
         # Remembered first: what is remembered counts only when it is there too, and so is never made twice.
         store.remember("transfer", key, checkpoint.digest)
-        _remove_working_files(folder)
-        return store.publish(folder, checkpoint), statistics
+        return store.publish(work, checkpoint), statistics
 
     return store.once(f"transfer-{key}", recall, make)
 
@@ -182,10 +180,12 @@ def transfer_to_folder(transfer: Transfer, output: Path) -> tuple[Checkpoint, St
         plan = transfer.plan()
         staging = output.with_name(f".{output.name}.{transfer.key[:16]}.partial")
         staging.mkdir(exist_ok=True)
-        checkpoint, statistics = _write(transfer, plan, staging)
+        _check_space(plan, staging)
+        draft = FolderDraft(staging)
+        checkpoint, statistics = _write(transfer, plan, draft)
         checkpoint = checkpoint.model_copy(update={"name": output.name, "uri": output.as_uri()})
         write_durably(staging / MANIFEST, checkpoint.to_json())
-        _remove_working_files(staging)
+        draft.tidy()
         publish(staging, output)
     return checkpoint, statistics
 
@@ -196,9 +196,7 @@ def _already_there(transfer: Transfer, output: Path) -> Checkpoint | None:
     manifest = output / MANIFEST
     if manifest.is_file():
         checkpoint = Checkpoint.read(manifest)
-        parents = {
-            role: parent.manifest or identify(parent.layout, parent.folder) for role, parent in transfer.parents.items()
-        }
+        parents = {role: parent.manifest or identify(parent.layout) for role, parent in transfer.parents.items()}
         if checkpoint.derivation == derivation(parents, transfer.scale, transfer.dtype):
             FolderSource(path=output).files()  # a damaged result is told, not taken for done
             return checkpoint
@@ -208,58 +206,49 @@ def _already_there(transfer: Transfer, output: Path) -> Checkpoint | None:
     )
 
 
-def _write(transfer: Transfer, plan: TransferPlan, folder: Path) -> tuple[Checkpoint, Statistics]:
-    """Write the result's files into `folder`, going on where an earlier try stopped."""
+def _write(transfer: Transfer, plan: TransferPlan, draft: Draft) -> tuple[Checkpoint, Statistics]:
+    """Write the result's files, going on where an earlier try stopped."""
     beside = files_beside(plan)
-    _check_space(plan, folder)
     digested = [role for role, parent in transfer.parents.items() if transfer.verified or parent.manifest is None]
     with (
         Progress("transferring", plan.bytes_to_read + plan.bytes_to_write) as progress,
-        Stream(plan, digested=digested, memory=transfer.memory, progress=progress.advance) as stream,
+        Stream(plan, draft, digested=digested, memory=transfer.memory, progress=progress.advance) as stream,
     ):
-        records = {shard.file: stream.write_shard(shard, folder) for shard in plan.shards}
+        records = {shard.file: stream.write_shard(shard) for shard in plan.shards}
         digests = stream.input_digests()
     try:
         parents = {role: _identified(parent, digests.get(role)) for role, parent in transfer.parents.items()}
         refuse_same(*(parents[role].digest for role in ROLES))
     except RecycleError:
-        discard(folder)  # made of what should not have been read
+        draft.discard()  # made of what should not have been read
         raise
     files = [File(path=path, size=record.size, sha256=record.sha256) for path, record in records.items()]
-    for path, content in beside.items():
-        (folder / path).write_bytes(content)
-        files.append(File(path=path, size=len(content), sha256=hashlib.sha256(content).hexdigest()))
+    files += [write_file(draft, path, content) for path, content in beside.items()]
     checkpoint = describe(
-        read_layout(FolderSource(path=folder)),
+        read_layout(draft.source),
         name=transfer.name,
         uri="",
         files=tuple(files),
         origin={},
         derivation=derivation(parents, transfer.scale, transfer.dtype),
     )
-    statistics = tuple(entry for record in records.values() for entry in record.statistics)
-    return checkpoint, Statistics(tensors=statistics)
+    statistics = (ShardStatistics.validate_json(record.note) for record in records.values())
+    return checkpoint, Statistics(tensors=tuple(entry for shard in statistics for entry in shard))
 
 
 def _identified(parent: Parent, weights: dict[str, str] | None) -> Checkpoint:
     if weights is not None:
         return parent.identified(weights)
     if parent.manifest is None:
-        raise AssertionError(f"{parent.folder} was not digested")
+        raise AssertionError(f"{parent.layout.source.reference} was not digested")
     return parent.manifest
 
 
 def _check_space(plan: TransferPlan, folder: Path) -> None:
     there = sum(path.stat().st_size for path in folder.iterdir())
-    needed, free = plan.bytes_to_write - there, shutil.disk_usage(folder).free
+    needed, free = plan.bytes_to_write - there, free_bytes(folder)
     if needed > free:
         raise StorageFull(
             f"the result needs {human_bytes(needed)} more at {folder}, where {human_bytes(free)} are free",
             do="free some space or write elsewhere",
         )
-
-
-def _remove_working_files(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.name.startswith("."):
-            path.unlink()

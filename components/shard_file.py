@@ -1,4 +1,4 @@
-"""A file of the result while it is being written."""
+"""A large file while it is being written."""
 
 import errno
 import os
@@ -15,9 +15,18 @@ class ShardFile:
     and would push out the inputs. Used as a context manager; `finish` makes the content durable.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
-        self._path = path
-        self._cached = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o644)
+    def __init__(self, path: Path, size: int, *, fresh: bool = True) -> None:
+        """Open the file.
+
+        Args:
+            path: its place.
+            size: its bytes.
+            fresh: off keeps what it holds.
+
+        Raises:
+            OSError: there is no room, or it may not be written.
+        """
+        self._cached = os.open(path, os.O_CREAT | os.O_WRONLY | (os.O_TRUNC if fresh else 0), 0o644)
         self._direct: int | None = None
         try:
             if size:
@@ -27,10 +36,8 @@ class ShardFile:
             os.close(self._cached)
             raise
 
-    def __enter__(self) -> "ShardFile":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the file as it is."""
         os.close(self._cached)
         if self._direct is not None:
             os.close(self._direct)

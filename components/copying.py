@@ -1,0 +1,159 @@
+"""Files from a source into a draft: in parallel blocks, verified, going on where an earlier try stopped."""
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from components.checkpoint import File
+from components.draft import Draft, Output
+from components.errors import DigestMismatch
+from components.in_order import Line, Turns
+from components.progress import Progress
+from components.source import Source, SourceFile
+
+BLOCK = 16 << 20
+MOST_BLOCKS = 9_999
+"""S3 allows one part more."""
+THREADS = 8
+
+Advance = Callable[[int], None]
+
+
+def copy_files(source: Source, files: Iterable[SourceFile], draft: Draft) -> tuple[File, ...]:
+    """Copy files whole and verified; those that are in the draft, or in its store, are not read again.
+
+    Raises:
+        DigestMismatch: bytes are not what the source records of them.
+        RecycleError: a file cannot be read or written.
+    """
+    files = tuple(files)
+    with Progress(f"saving {source.name}", sum(file.size for file in files)) as progress:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="files") as pool:
+            small = [file for file in files if file.size <= BLOCK]
+            kept = {file.path: pool.submit(copy_file, source, file, draft, progress.advance) for file in small}
+            done = {path: future.result() for path, future in kept.items()}
+        for file in files:
+            if file.path not in done:
+                done[file.path] = copy_file(source, file, draft, progress.advance)
+    return tuple(done[file.path] for file in files)
+
+
+def copy_file(source: Source, file: SourceFile, draft: Draft, advance: Advance) -> File:
+    """Copy one file (see `copy_files`)."""
+    finished = draft.finished(file.path)
+    if finished and finished.size == file.size and file.sha256 in (None, finished.sha256):
+        advance(file.size)
+        return File(path=file.path, size=file.size, sha256=finished.sha256)
+    if file.sha256 is not None and draft.adopt(file.path, file.size, file.sha256):
+        advance(file.size)
+        return File(path=file.path, size=file.size, sha256=file.sha256)
+    block = max(BLOCK, -(-file.size // MOST_BLOCKS))
+    # What git names by a SHA-1 is small, and its digest is taken while it goes by only.
+    with draft.create(file.path, file.size, block=None if file.git_blob else block) as output:
+        digests = _Digests(file)
+        _copy_blocks(source, file, output, block, digests, advance)
+        sha256 = output.read_back() if output.present else digests.sha256.hexdigest()
+        try:
+            _check(source, file, sha256, digests)
+        except DigestMismatch:
+            output.discard()  # a rerun must not go on from bytes that are wrong
+            raise
+        output.finish(sha256)
+    return File(path=file.path, size=file.size, sha256=sha256)
+
+
+def write_file(draft: Draft, path: str, content: bytes) -> File:
+    """Write a small file of a draft; one that is there with this content is left."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    finished = draft.finished(path)
+    if finished is None or finished.sha256 != sha256:
+        with draft.create(path, len(content)) as output:
+            output.write(0, memoryview(content))
+            output.finish(sha256)
+    return File(path=path, size=len(content), sha256=sha256)
+
+
+def digest_of_file(source: Source, path: str, size: int, advance: Advance = lambda done: None) -> str:
+    """sha256 of a file, its blocks read side by side."""
+    sha256 = hashlib.sha256()
+    _in_blocks(
+        range(0, size, BLOCK),
+        lambda start: _read(source, path, start, min(BLOCK, size - start)),
+        sha256.update,
+        advance,
+    )
+    return sha256.hexdigest()
+
+
+def _copy_blocks(
+    source: Source, file: SourceFile, output: Output, block: int, digests: "_Digests", advance: Advance
+) -> None:
+    def move(start: int) -> memoryview:
+        data = _read(source, file.path, start, min(block, file.size - start))
+        output.write(start, data)
+        return data
+
+    for start in output.present:
+        advance(min(block, file.size - start))
+    missing = [start for start in range(0, file.size, block) if start not in output.present]
+    _in_blocks(missing, move, digests.update, advance)
+
+
+def _read(source: Source, path: str, start: int, length: int) -> memoryview:
+    data = memoryview(bytearray(length))
+    source.read_into(path, start, data)
+    return data
+
+
+def _in_blocks(
+    starts: Iterable[int], work: Callable[[int], memoryview], digest: Callable[[memoryview], None], advance: Advance
+) -> None:
+    """Do `work` for several starts at once, and `digest` what it gives in order."""
+    line = Line()
+    turns = Turns(line)
+
+    def one(number: int, start: int) -> None:
+        try:
+            data = work(start)
+            with turns.turn(number):
+                digest(data)
+                advance(len(data))
+        except BaseException as error:
+            line.stop(error)
+            raise
+
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="blocks") as pool:
+        futures = [pool.submit(one, number, start) for number, start in zip(itertools.count(), starts, strict=False)]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException as error:
+            line.stop(error)
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+class _Digests:
+    """What the source may have recorded of a file: its sha256, or the SHA-1 that git names it by."""
+
+    def __init__(self, file: SourceFile) -> None:
+        self.sha256 = hashlib.sha256()
+        self.git_blob = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False) if file.git_blob else None
+
+    def update(self, data: memoryview) -> None:
+        self.sha256.update(data)
+        if self.git_blob is not None:
+            self.git_blob.update(data)
+
+
+def _check(source: Source, file: SourceFile, sha256: str, digests: _Digests) -> None:
+    found, expected = sha256, file.sha256
+    if file.git_blob is not None and digests.git_blob is not None:
+        found, expected = digests.git_blob.hexdigest(), file.git_blob
+    if expected is not None and found != expected:
+        raise DigestMismatch(
+            f"{file.path} of {source.reference} came with the digest {found}, but {expected} is recorded for it: "
+            "its bytes were changed or damaged on the way",
+            do="run the same command again; if it repeats, the source is damaged",
+        )

@@ -1,0 +1,118 @@
+"""The checkpoint store in a folder.
+
+<root>/checkpoints/<digest>/   the files and their manifest
+<root>/staging/<key>/          work in progress; a rerun of the same work goes on in it
+<root>/results/<kind>/<key>    small documents that name finished work, so that it is not done twice
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from components.checkpoint import MANIFEST, Checkpoint
+from components.folder import FolderSource
+from components.folder_draft import FolderDraft
+from components.work import claimed, discard, disk_errors, once, publish, write_durably
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderStore:
+    """A store in a folder (see `components.store.Store`)."""
+
+    root: Path
+
+    @property
+    def uri(self) -> str:
+        """`file://` and the folder."""
+        return self.root.as_uri()
+
+    def folder(self, digest: str) -> Path:
+        """Where a checkpoint of this digest lies, or would."""
+        return self.root / "checkpoints" / digest
+
+    def find(self, digest: str) -> Checkpoint | None:
+        """The checkpoint of this digest, if the store has it."""
+        folder = self.folder(digest)
+        if not (folder / MANIFEST).is_file():
+            return None
+        # The store may have moved since, or be mounted at another place.
+        return Checkpoint.read(folder / MANIFEST).model_copy(update={"uri": folder.as_uri()})
+
+    def source(self, checkpoint: Checkpoint) -> FolderSource | None:
+        """Where a checkpoint's files can be read, None where the store does not have them."""
+        return FolderSource(path=self.folder(checkpoint.digest)) if self.find(checkpoint.digest) else None
+
+    def once(self, key: str, recall: Callable[[], Result | None], make: Callable[[Path], Result]) -> Result:
+        """Find work that was done before, or do it (see `components.work.once`)."""
+        return once(self.root / "staging" / key, recall, make)
+
+    def draft(self, work: Path) -> FolderDraft:
+        """A draft in the folder that `once` gave."""
+        return FolderDraft(work, self._held)
+
+    def publish(self, work: Path, checkpoint: Checkpoint) -> Checkpoint:
+        """Make the draft of `work` visible under its digest; free when that is there already."""
+        FolderDraft(work).tidy()
+        return self.take(work, checkpoint)
+
+    def take(self, folder: Path, checkpoint: Checkpoint) -> Checkpoint:
+        """Make the files in a folder, which is in the one that `once` gave, visible under their digest."""
+        final = self.folder(checkpoint.digest)
+        checkpoint = checkpoint.model_copy(update={"uri": final.as_uri()})
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with claimed(final, wait=True):
+            if self.find(checkpoint.digest):
+                discard(folder)
+            else:
+                write_durably(folder / MANIFEST, checkpoint.to_json())
+                publish(folder, final)
+        for file in checkpoint.files:
+            self.remember("files", file.sha256, f"{checkpoint.digest}/{file.path}")
+        return checkpoint
+
+    @contextmanager
+    def local(self, checkpoint: Checkpoint) -> Iterator[Path]:
+        """A checkpoint's files in a folder, for programs that need them there: the store's own.
+
+        Raises:
+            BadReference: the store does not have them.
+        """
+        if self.find(checkpoint.digest) is None:
+            raise checkpoint.lost()
+        yield self.folder(checkpoint.digest)
+
+    def recall(self, kind: str, key: str) -> str | None:
+        """What `remember` kept."""
+        path = self.root / "results" / kind / key
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+    def remember(self, kind: str, key: str, document: str) -> None:
+        """Keep a small document under a key; the last writer wins."""
+        path = self.root / "results" / kind / key
+        with disk_errors(self.root):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_durably(path, document.encode())
+
+    def recall_checkpoint(self, kind: str, key: str) -> Checkpoint | None:
+        """The checkpoint whose digest was remembered, if it is still there."""
+        digest = self.recall(kind, key)
+        return self.find(digest) if digest else None
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Every checkpoint of the store.
+
+        Raises:
+            BadCheckpoint: a manifest is damaged.
+        """
+        folder = self.root / "checkpoints"
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        return [found for name in names if not name.startswith(".") and (found := self.find(name))]
+
+    def _held(self, sha256: str) -> Path | None:
+        place = self.recall("files", sha256)
+        path = self.root / "checkpoints" / place if place else None
+        return path if path and path.is_file() else None

@@ -1,0 +1,102 @@
+"""A checkpoint under a prefix of a bucket, with or without a manifest beside its files."""
+
+from functools import cached_property
+
+from components.checkpoint import MANIFEST, Checkpoint
+from components.errors import BadCheckpoint
+from components.s3 import Absent, Bucket
+from components.source import PICKLE_SUFFIXES, SourceFile, belongs, check_path, is_plain
+
+
+class S3Source:
+    """A prefix of a bucket as the source of a checkpoint (see `components.source.Source`)."""
+
+    def __init__(self, place: Bucket) -> None:
+        self.place = place
+        self._etags: dict[str, str] = {}
+
+    @cached_property
+    def manifest(self) -> Checkpoint | None:
+        """The manifest that Recycle wrote beside the files, if it did."""
+        try:
+            content = self.place.get(MANIFEST)
+        except Absent:
+            return None
+        return Checkpoint.parse(content, f"{self.reference}/{MANIFEST}").model_copy(update={"uri": self.reference})
+
+    @property
+    def reference(self) -> str:
+        """`s3://bucket/prefix`."""
+        return self.place.uri
+
+    @property
+    def uri(self) -> str:
+        """The same."""
+        return self.reference
+
+    @property
+    def name(self) -> str:
+        """The manifest's name, else the last part of the prefix."""
+        return self.manifest.name if self.manifest else self.reference.rsplit("/", 1)[-1]
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What the manifest says, else the address."""
+        return self.manifest.origin if self.manifest else {"kind": "s3", "uri": self.reference}
+
+    def files(self) -> tuple[SourceFile, ...]:
+        """Every file of the checkpoint, directly under the prefix, sorted by name.
+
+        Raises:
+            BadCheckpoint: a file that the manifest lists is missing or has another size.
+        """
+        listed = {entry.key: entry for entry in self.place.objects() if _is_file(entry.key)}
+        self._etags = {path: entry.etag for path, entry in listed.items()}
+        if self.manifest is None:
+            return tuple(
+                SourceFile(path=path, size=entry.size, version=entry.etag) for path, entry in sorted(listed.items())
+            )
+        for file in self.manifest.files:
+            if file.path not in listed or listed[file.path].size != file.size:
+                state = f"has {listed[file.path].size} bytes" if file.path in listed else "is missing"
+                raise BadCheckpoint(
+                    f"{self.reference} is damaged: {file.path} {state}; the manifest says {file.size} bytes",
+                    do="save or transfer the checkpoint again",
+                )
+        return tuple(
+            SourceFile(path=check_path(file.path, self.reference), size=file.size, sha256=file.sha256)
+            for file in self.manifest.files
+        )
+
+    def pickles(self) -> tuple[str, ...]:
+        """Names of pickled weights under the prefix."""
+        keys = (entry.key for entry in self.place.objects())
+        return tuple(key for key in keys if "/" not in key and key.endswith(PICKLE_SUFFIXES))
+
+    def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
+        """`length` bytes of a file from `start`, or up to its end.
+
+        Raises:
+            BadCheckpoint: the file is gone, or was replaced since it was listed.
+            ServiceUnavailable: the server does not give them.
+        """
+        if length is None:
+            found = self.place.head(path)
+            length = max(0, found.size - start) if found else 0
+        content = bytearray(length)
+        if length:
+            self.read_into(path, start, memoryview(content))
+        return bytes(content)
+
+    def read_into(self, path: str, start: int, buffer: memoryview) -> None:
+        """Fill `buffer` with a file's bytes from `start` (see `read`)."""
+        try:
+            self.place.read_into(path, start, buffer, self._etags.get(path))
+        except Absent as error:
+            raise BadCheckpoint(
+                f"{self.reference} lost {path} while it was being read ({error})", do="save the checkpoint again"
+            ) from None
+
+
+def _is_file(key: str) -> bool:
+    return key != MANIFEST and "/" not in key and is_plain(key) and belongs(key)

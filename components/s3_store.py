@@ -1,0 +1,168 @@
+"""The checkpoint store in a bucket.
+
+<root>/checkpoints/<id>/       the files; the manifest comes last and makes them a checkpoint
+<root>/digests/<digest>        the id of the checkpoint of this content
+<root>/results/<kind>/<key>    small documents that name finished work, so that it is not done twice
+
+An id names the work that made the files, because their digest is known only when they are there. Objects cannot be
+renamed, so a draft is written where it will stay, and is nothing until its manifest is there.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from components import settings
+from components.checkpoint import MANIFEST, Checkpoint
+from components.copying import copy_files
+from components.errors import StorageFull
+from components.folder import FolderSource
+from components.folder_draft import FolderDraft
+from components.progress import human_bytes
+from components.s3 import Absent, AlreadyThere, Bucket
+from components.s3_draft import S3Draft
+from components.s3_source import S3Source
+from components.work import claimed, discard, disk_errors, free_bytes, once
+
+Result = TypeVar("Result")
+
+INDEXED_BYTES = 1 << 20
+"""Files as large as this are found again by their content."""
+
+
+class S3Store:
+    """A store under a prefix of a bucket (see `components.store.Store`)."""
+
+    def __init__(self, root: Bucket) -> None:
+        self.root = root
+
+    @property
+    def uri(self) -> str:
+        """`s3://bucket/prefix`."""
+        return self.root.uri
+
+    def find(self, digest: str) -> Checkpoint | None:
+        """The checkpoint of this digest, if the store has it."""
+        name = self._read(f"digests/{digest}")
+        manifest = S3Source(self._place(name)).manifest if name else None
+        return manifest if manifest and manifest.digest == digest else None
+
+    def source(self, checkpoint: Checkpoint) -> S3Source | None:
+        """Where a checkpoint's files can be read, None where the store does not have them."""
+        found = self.find(checkpoint.digest)
+        return S3Source(Bucket.at(found.uri)) if found else None
+
+    def once(self, key: str, recall: Callable[[], Result | None], make: Callable[[Path], Result]) -> Result:
+        """Find work that was done before, or do it (see `components.work.once`), in a folder of this machine.
+
+        Another machine may do the same at the same time: publishing sees to it that one result stands.
+        """
+        return once(settings.home() / "staging" / key, recall, make)
+
+    def draft(self, work: Path) -> S3Draft:
+        """A draft for the work that has the folder `work` from `once`."""
+        return self._draft(work.name)
+
+    def publish(self, work: Path, checkpoint: Checkpoint) -> Checkpoint:
+        """Make the draft of `work` visible under its digest; of several with one content, the first stands.
+
+        Raises:
+            BadCheckpoint: a file that the manifest lists is not there.
+        """
+        return self._publish(self._draft(work.name), checkpoint)
+
+    def _publish(self, draft: S3Draft, checkpoint: Checkpoint) -> Checkpoint:
+        checkpoint = checkpoint.model_copy(update={"uri": draft.place.uri})
+        index = f"digests/{checkpoint.digest}"
+        draft.place.put(MANIFEST, checkpoint.to_json())
+        S3Source(draft.place).files()
+        name = draft.place.prefix.rsplit("/", 1)[-1]
+        try:
+            self.root.put(index, name.encode(), new=True)
+        except AlreadyThere:
+            other = self.find(checkpoint.digest)
+            if other is not None and other.uri != checkpoint.uri:
+                draft.place.delete(MANIFEST)  # first: without it the rest is no checkpoint
+                draft.discard()
+                return other
+            self.root.put(index, name.encode())  # it named a checkpoint that is gone, or this one
+        draft.tidy()
+        for file in checkpoint.files:
+            if file.size >= INDEXED_BYTES:
+                self.remember("files", file.sha256, f"checkpoints/{name}/{file.path}")
+        return checkpoint
+
+    def take(self, folder: Path, checkpoint: Checkpoint) -> Checkpoint:
+        """Upload the files of a folder and make them visible under their digest."""
+        found = self.find(checkpoint.digest)
+        if found is not None:
+            return found
+        draft = self._draft(f"content-{checkpoint.digest}")
+        copy_files(FolderSource(path=folder), checkpoint.listed, draft)
+        return self._publish(draft, checkpoint)
+
+    @contextmanager
+    def local(self, checkpoint: Checkpoint) -> Iterator[Path]:
+        """A verified copy of a checkpoint's files in a scratch folder, for programs that need them there.
+
+        Raises:
+            StorageFull: there is not enough room for it.
+            BadReference: the store does not have them.
+        """
+        folder = settings.home() / "scratch" / checkpoint.digest
+        source = self.source(checkpoint)
+        if source is None:
+            raise checkpoint.lost()
+        with disk_errors(folder.parent), claimed(folder, wait=True):
+            folder.mkdir(exist_ok=True)
+            there = sum(path.stat().st_size for path in folder.iterdir())
+            needed, free = sum(file.size for file in checkpoint.files) - there, free_bytes(folder)
+            if needed > free:
+                discard(folder)
+                raise StorageFull(
+                    f"a local copy of {checkpoint.name} needs {human_bytes(needed)} at {folder}, where "
+                    f"{human_bytes(free)} are free",
+                    do="free some space, or set RECYCLE_HOME to a larger disk",
+                )
+            try:
+                draft = FolderDraft(folder)
+                copy_files(source, checkpoint.listed, draft)
+                draft.tidy()
+                yield folder
+            finally:
+                discard(folder)
+
+    def recall(self, kind: str, key: str) -> str | None:
+        """What `remember` kept."""
+        return self._read(f"results/{kind}/{key}")
+
+    def remember(self, kind: str, key: str, document: str) -> None:
+        """Keep a small document under a key; the last writer wins."""
+        self.root.put(f"results/{kind}/{key}", document.encode())
+
+    def recall_checkpoint(self, kind: str, key: str) -> Checkpoint | None:
+        """The checkpoint whose digest was remembered, if it is still there."""
+        digest = self.recall(kind, key)
+        return self.find(digest) if digest else None
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Every checkpoint of the store.
+
+        Raises:
+            BadCheckpoint: a manifest is damaged.
+        """
+        digests = (entry.key.removeprefix("digests/") for entry in self.root.objects("digests/"))
+        return [found for digest in digests if (found := self.find(digest))]
+
+    def _draft(self, name: str) -> S3Draft:
+        return S3Draft(self._place(name), self.root, lambda sha256: self.recall("files", sha256))
+
+    def _place(self, name: str) -> Bucket:
+        return self.root.under(f"checkpoints/{name}")
+
+    def _read(self, key: str) -> str | None:
+        try:
+            return self.root.get(key).decode()
+        except Absent:
+            return None
