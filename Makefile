@@ -23,8 +23,8 @@ check: $(INSTALLED)  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED)  ## how fast transfer is, beside the limit and the reference
-	$(BIN)/python tests/benchmarks/bench_transfer.py
+bench: $(INSTALLED)  ## how fast transfer is, beside the limit, the reference and mergekit; BENCH="--help" tells more
+	$(BIN)/python tests/benchmarks/bench_transfer.py $(BENCH)
 
 clean:
 	rm -rf $(VENV) .recycle build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

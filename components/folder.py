@@ -66,7 +66,7 @@ class FolderSource:
             ) from None
         if self.manifest is None:
             return tuple(
-                SourceFile(path=name, size=stat.st_size, version=f"{stat.st_ino}-{stat.st_mtime_ns}")
+                SourceFile(path=name, size=stat.st_size, version=_version(stat))
                 for name, stat in found.items()
             )
         for file in self.manifest.files:
@@ -77,7 +77,12 @@ class FolderSource:
                     do="save or transfer the checkpoint again",
                 )
         return tuple(
-            SourceFile(path=check_path(file.path, self.reference), size=file.size, sha256=file.sha256)
+            SourceFile(
+                path=check_path(file.path, self.reference),
+                size=file.size,
+                sha256=file.sha256,
+                version=_version(found[file.path]),
+            )
             for file in self.manifest.files
         )
 
@@ -111,6 +116,10 @@ class FolderSource:
                         do="get the checkpoint again",
                     )
                 start, buffer = start + read, buffer[read:]
+
+
+def _version(stat: os.stat_result) -> str:
+    return f"{stat.st_ino}-{stat.st_mtime_ns}"
 
 
 @contextmanager

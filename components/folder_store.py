@@ -8,12 +8,15 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 from components.checkpoint import MANIFEST, Checkpoint
 from components.folder import FolderSource
 from components.folder_draft import FolderDraft
+from components.folder_garbage import folder_garbage
+from components.garbage import DIGEST, Garbage
 from components.work import claimed, discard, disk_errors, once, publish, write_durably
 
 Result = TypeVar("Result")
@@ -39,8 +42,9 @@ class FolderStore:
         folder = self.folder(digest)
         if not (folder / MANIFEST).is_file():
             return None
+        found = Checkpoint.read(folder / MANIFEST)
         # The store may have moved since, or be mounted at another place.
-        return Checkpoint.read(folder / MANIFEST).model_copy(update={"uri": folder.as_uri()})
+        return found.model_copy(update={"uri": folder.as_uri()}) if found.digest == digest else None
 
     def source(self, checkpoint: Checkpoint) -> FolderSource | None:
         """Where a checkpoint's files can be read, None where the store does not have them."""
@@ -102,15 +106,21 @@ class FolderStore:
         digest = self.recall(kind, key)
         return self.find(digest) if digest else None
 
+    def digests(self) -> list[str]:
+        """Every digest that the store has a checkpoint of, or had."""
+        return sorted(path.name for path in (self.root / "checkpoints").glob("*") if DIGEST.fullmatch(path.name))
+
     def checkpoints(self) -> list[Checkpoint]:
         """Every checkpoint of the store.
 
         Raises:
             BadCheckpoint: a manifest is damaged.
         """
-        folder = self.root / "checkpoints"
-        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        return [found for name in names if not name.startswith(".") and (found := self.find(name))]
+        return [found for digest in self.digests() if (found := self.find(digest))]
+
+    def garbage(self, before: datetime) -> list[Garbage]:
+        """What no manifest names, was last written before `before` and is in nobody's use."""
+        return list(folder_garbage(self.root, self.find, before))
 
     def _held(self, sha256: str) -> Path | None:
         place = self.recall("files", sha256)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from components import __version__
+from components.checkpoint import MANIFEST
 from components.errors import BadCheckpoint, BadParameter, BadReference, RecycleError, ServiceUnavailable
 from components.source import PICKLE_SUFFIXES, SourceFile, belongs, check_path
 
@@ -247,7 +248,8 @@ def _license(info: "ModelInfo") -> str | None:
 
 def _listing(place: "_Place", info: "ModelInfo") -> tuple[SourceFile, ...]:
     named = [(str(sibling.rfilename), sibling) for sibling in info.siblings or ()]
-    at_top = [sibling for name, sibling in named if "/" not in name and belongs(name)]
+    # A manifest there is about the bytes of whoever uploaded it, and ours would take its place.
+    at_top = [sibling for name, sibling in named if "/" not in name and belongs(name) and name != MANIFEST]
     files = sorted((_source_file(place, sibling) for sibling in at_top), key=lambda file: file.path)
     if len({file.path for file in files}) < len(files):
         raise BadCheckpoint(f"{place} lists a file twice", do="do not use this checkpoint")

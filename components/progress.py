@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 import time
 from types import TracebackType
 
@@ -22,6 +23,7 @@ class Progress:
         self._started = time.monotonic()
         self._terminal = sys.stderr.isatty()
         self._shown = self._started
+        self._lock = threading.Lock()
 
     def __enter__(self) -> "Progress":
         return self
@@ -34,15 +36,16 @@ class Progress:
             sys.stderr.write("\n")
 
     def advance(self, done: int) -> None:
-        """Count `done` more bytes."""
-        self._done += done
-        now = time.monotonic()
-        if self._terminal and now - self._shown >= DRAW_EVERY_SECONDS:
-            self._shown = now
-            self._draw()
-        elif not self._terminal and now - self._shown >= LOG_EVERY_SECONDS:
-            self._shown = now
-            logger.info("%s: %s", self._label, self._text())
+        """Count `done` more bytes; threads may do this side by side."""
+        with self._lock:
+            self._done += done
+            now = time.monotonic()
+            if self._terminal and now - self._shown >= DRAW_EVERY_SECONDS:
+                self._shown = now
+                self._draw()
+            elif not self._terminal and now - self._shown >= LOG_EVERY_SECONDS:
+                self._shown = now
+                logger.info("%s: %s", self._label, self._text())
 
     def _text(self) -> str:
         seconds = max(time.monotonic() - self._started, 1e-6)

@@ -1,16 +1,23 @@
 """A checkpoint that is being written into a bucket: complete objects under its prefix, no manifest yet."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
+from pydantic import ValidationError
+
+from components.checkpoint import MANIFEST, File
 from components.copying import digest_of_file
 from components.draft import Finished
-from components.errors import ServiceUnavailable
+from components.errors import BadCheckpoint, DigestMismatch, OutputConflict, ServiceUnavailable
 from components.s3 import MOST_PARTS, SMALLEST_PART, Absent, Bucket
 from components.s3_source import S3Source
 
 NOTES = ".draft/"
 """Prefix, inside a draft's, of what only a rerun needs."""
+UPLOAD = ".upload"
+COPIED_IN_PARTS = 5 << 30
+"""From here on a server's copy is an upload too: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
 
 
 class S3Draft:
@@ -39,7 +46,7 @@ class S3Draft:
         """What is known of a file that is complete and still the same object."""
         try:
             finished = Finished.model_validate_json(self.place.get(f"{NOTES}{path}.finished"))
-        except Absent:
+        except (Absent, ValidationError):
             return None
         found = self.place.head(path)
         return finished if found and (found.size, found.etag) == (finished.size, finished.etag) else None
@@ -49,6 +56,8 @@ class S3Draft:
         key = self._held(sha256)
         if key is None:
             return False
+        if size > COPIED_IN_PARTS:
+            _announce(self.place, path)
         try:
             self.place.copy(self._store, key, path)
         except Absent:
@@ -64,13 +73,19 @@ class S3Draft:
         return S3Output(self.place, path, size, block)
 
     def discard(self) -> None:
-        """Remove every object of it."""
-        for entry in self.place.objects():
-            self.place.delete(entry.key)
+        """Remove every object of it, unless another process made it a checkpoint."""
+        self.tidy()
+        if self.place.head(MANIFEST) is None:
+            for entry in self.place.objects():
+                self.place.delete(entry.key)
 
     def tidy(self) -> None:
-        """Remove what only a rerun would need."""
+        """Remove what only a rerun would need, and the uploads of tries that were broken off."""
         for entry in self.place.objects(NOTES):
+            path = entry.key.removeprefix(NOTES)
+            if path.endswith(UPLOAD):
+                for upload, _ in self.place.uploads(path.removesuffix(UPLOAD)):
+                    self.place.abort_upload(path.removesuffix(UPLOAD), upload)
             self.place.delete(entry.key)
 
 
@@ -88,6 +103,7 @@ class S3Output:
         self._start = b""
         self._etags: dict[int, str] = {}
         self._completed = False
+        self._other: File | None = None
         self._upload = "" if self._small is not None else self._begin(resumed=block is not None)
         self.present = frozenset((number - 1) * self._step for number in self._etags)
 
@@ -111,7 +127,11 @@ class S3Output:
         if self._start and offset == len(self._start):
             offset, content = 0, self._start + content
         number = offset // self._step + 1
-        self._etags[number] = self._place.upload_part(self._path, self._upload, number, content)
+        try:
+            self._etags[number] = self._place.upload_part(self._path, self._upload, number, content)
+        except Absent:
+            if self._published() is None:
+                raise self._lost() from None
 
     def read_back(self) -> str:
         """sha256 of the object, read from the server; nothing can be written any more."""
@@ -119,8 +139,20 @@ class S3Output:
         return digest_of_file(S3Source(self._place), self._path, self._size)
 
     def finish(self, sha256: str, note: str = "") -> None:
-        """Make the object complete."""
+        """Make the object complete.
+
+        Raises:
+            DigestMismatch: another process published the draft meanwhile, with another content of this file.
+            OutputConflict: somebody removed what was written.
+            ServiceUnavailable: the server does not have what it took.
+        """
         self._complete()
+        if self._other is not None and self._other.sha256 != sha256:
+            raise DigestMismatch(
+                f"{self._place.uri}/{self._path} came to the sha256 {sha256} here, but another process published "
+                f"{self._other.sha256}",
+                do="run the same command again; one of the two got damaged bytes",
+            )
         found = self._place.head(self._path)
         if found is None or found.size != self._size:
             raise ServiceUnavailable(
@@ -132,31 +164,37 @@ class S3Output:
 
     def discard(self) -> None:
         """Forget all that was written."""
-        if self._completed:
+        if self._completed and self._other is None:
             self._place.delete(self._path)
         elif self._upload:
             self._place.abort_upload(self._path, self._upload)
 
     def _begin(self, resumed: bool) -> str:
         """Find the upload of an earlier try, or start one."""
-        if resumed:
-            for upload, _ in reversed(self._place.uploads(self._path)):
+        for upload, _ in reversed(self._place.uploads(self._path) if resumed else []):
+            try:
                 parts = self._place.parts(self._path, upload)
-                last = -(-self._size // self._step)
-                self._etags = {
-                    number: etag
-                    for number, (size, etag) in parts.items()
-                    if size == (self._step if number < last else self._size - (last - 1) * self._step)
-                }
-                return upload
-        # Named first: servers list uploads by whole keys only, so `gc` must know them.
-        self._place.put(f"{NOTES}{self._path}.upload", b"")
+            except Absent:
+                continue
+            last = -(-self._size // self._step)
+            self._etags = {
+                number: etag
+                for number, (size, etag) in parts.items()
+                if size == (self._step if number < last else self._size - (last - 1) * self._step)
+            }
+            return upload
+        _announce(self._place, self._path)
         return self._place.start_upload(self._path)
 
     def _complete(self) -> None:
         if self._completed:
             return
-        if self._small is not None:
+        self._completed = True
+        self._other = self._published()
+        if self._other is not None:
+            if self._upload:
+                self._place.abort_upload(self._path, self._upload)
+        elif self._small is not None:
             self._place.put(self._path, bytes(self._small))
         else:
             try:
@@ -164,8 +202,27 @@ class S3Output:
             except Absent:
                 # An earlier answer was lost, or another process that does the same was first: `finish` looks.
                 if self._place.head(self._path) is None:
-                    raise
-        self._completed = True
+                    raise self._lost() from None
+
+    def _published(self) -> File | None:
+        """What another machine that does the same work was first to publish; it stays as it is."""
+        manifest = None
+        with suppress(BadCheckpoint):  # it is of no use to anybody, or says that `gc` is at work: publishing will tell
+            manifest = S3Source(self._place).manifest
+        recorded = next((file for file in manifest.files if file.path == self._path), None) if manifest else None
+        found = self._place.head(self._path) if recorded else None
+        return recorded if recorded and found and found.size == recorded.size else None
+
+    def _lost(self) -> OutputConflict:
+        return OutputConflict(
+            f"the upload of {self._place.uri}/{self._path} was removed while it was being written",
+            do="run the same command again, once nobody else cleans the store",
+        )
+
+
+def _announce(place: Bucket, path: str) -> None:
+    """Name an upload before it begins: servers list uploads by whole keys only, so whoever cleans must know them."""
+    place.put(f"{NOTES}{path}{UPLOAD}", b"")
 
 
 def _keep(place: Bucket, path: str, finished: Finished) -> None:

@@ -1,9 +1,12 @@
 """A checkpoint under a prefix of a bucket, with or without a manifest beside its files."""
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
 from components.checkpoint import MANIFEST, Checkpoint
-from components.errors import BadCheckpoint
+from components.errors import BadCheckpoint, DigestMismatch
 from components.s3 import Absent, Bucket
 from components.source import PICKLE_SUFFIXES, SourceFile, belongs, check_path, is_plain
 
@@ -64,7 +67,12 @@ class S3Source:
                     do="save or transfer the checkpoint again",
                 )
         return tuple(
-            SourceFile(path=check_path(file.path, self.reference), size=file.size, sha256=file.sha256)
+            SourceFile(
+                path=check_path(file.path, self.reference),
+                size=file.size,
+                sha256=file.sha256,
+                version=listed[file.path].etag,
+            )
             for file in self.manifest.files
         )
 
@@ -77,25 +85,43 @@ class S3Source:
         """`length` bytes of a file from `start`, or up to its end.
 
         Raises:
+            DigestMismatch: the whole file was read, and is not what the manifest says.
             BadCheckpoint: the file is gone, or was replaced since it was listed.
             ServiceUnavailable: the server does not give them.
         """
         if length is None:
-            found = self.place.head(path)
-            length = max(0, found.size - start) if found else 0
-        content = bytearray(length)
+            with self._losses(path):
+                content = self.place.get(path, self._etags.get(path))
+            self._check(path, content)
+            return content[start:]
+        part = bytearray(length)
         if length:
-            self.read_into(path, start, memoryview(content))
-        return bytes(content)
+            self.read_into(path, start, memoryview(part))
+        return bytes(part)
 
     def read_into(self, path: str, start: int, buffer: memoryview) -> None:
         """Fill `buffer` with a file's bytes from `start` (see `read`)."""
-        try:
+        with self._losses(path):
             self.place.read_into(path, start, buffer, self._etags.get(path))
+
+    @contextmanager
+    def _losses(self, path: str) -> Iterator[None]:
+        try:
+            yield
         except Absent as error:
             raise BadCheckpoint(
                 f"{self.reference} lost {path} while it was being read ({error})", do="save the checkpoint again"
             ) from None
+
+    def _check(self, path: str, content: bytes) -> None:
+        recorded = {file.path: file.sha256 for file in self.manifest.files} if self.manifest else {}
+        found = hashlib.sha256(content).hexdigest()
+        if recorded.get(path, found) != found:
+            raise DigestMismatch(
+                f"{self.reference}/{path} came with the sha256 {found}, but {recorded[path]} is recorded for it: its "
+                "bytes were changed or damaged on the way",
+                do="run the same command again; if it repeats, save or transfer the checkpoint again",
+            )
 
 
 def _is_file(key: str) -> bool:

@@ -10,18 +10,21 @@ renamed, so a draft is written where it will stay, and is nothing until its mani
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 from components import settings
 from components.checkpoint import MANIFEST, Checkpoint
 from components.copying import copy_files
-from components.errors import StorageFull
+from components.errors import BadCheckpoint, OutputConflict, StorageFull
 from components.folder import FolderSource
 from components.folder_draft import FolderDraft
+from components.garbage import DIGEST, WORK, Garbage, unused_claims, unused_folders
 from components.progress import human_bytes
 from components.s3 import Absent, AlreadyThere, Bucket
 from components.s3_draft import S3Draft
+from components.s3_garbage import is_published, s3_garbage
 from components.s3_source import S3Source
 from components.work import claimed, discard, disk_errors, free_bytes, once
 
@@ -75,8 +78,7 @@ class S3Store:
     def _publish(self, draft: S3Draft, checkpoint: Checkpoint) -> Checkpoint:
         checkpoint = checkpoint.model_copy(update={"uri": draft.place.uri})
         index = f"digests/{checkpoint.digest}"
-        draft.place.put(MANIFEST, checkpoint.to_json())
-        S3Source(draft.place).files()
+        self._write_manifest(draft.place, checkpoint)
         name = draft.place.prefix.rsplit("/", 1)[-1]
         try:
             self.root.put(index, name.encode(), new=True)
@@ -92,6 +94,24 @@ class S3Store:
             if file.size >= INDEXED_BYTES:
                 self.remember("files", file.sha256, f"checkpoints/{name}/{file.path}")
         return checkpoint
+
+    def _write_manifest(self, place: Bucket, checkpoint: Checkpoint) -> None:
+        try:
+            place.put(MANIFEST, checkpoint.to_json(), new=True)
+        except AlreadyThere:
+            if not is_published(place):
+                raise OutputConflict(
+                    f"the unfinished {checkpoint.name} at {place.uri} was just taken for garbage and removed",
+                    do="run the same command again, when no `recycle store gc` is running",
+                ) from None
+            place.put(MANIFEST, checkpoint.to_json())  # of an earlier try, or of another that did the same
+            S3Source(place).files()
+            return
+        try:
+            S3Source(place).files()
+        except BadCheckpoint:
+            place.delete(MANIFEST)
+            raise
 
     def take(self, folder: Path, checkpoint: Checkpoint) -> Checkpoint:
         """Upload the files of a folder and make them visible under their digest."""
@@ -146,14 +166,29 @@ class S3Store:
         digest = self.recall(kind, key)
         return self.find(digest) if digest else None
 
+    def digests(self) -> list[str]:
+        """Every digest that the store has a checkpoint of, or had."""
+        keys = (entry.key.removeprefix("digests/") for entry in self.root.objects("digests/"))
+        return [key for key in keys if DIGEST.fullmatch(key)]
+
     def checkpoints(self) -> list[Checkpoint]:
         """Every checkpoint of the store.
 
         Raises:
             BadCheckpoint: a manifest is damaged.
         """
-        digests = (entry.key.removeprefix("digests/") for entry in self.root.objects("digests/"))
-        return [found for digest in digests if (found := self.find(digest))]
+        return [found for digest in self.digests() if (found := self.find(digest))]
+
+    def garbage(self, before: datetime) -> list[Garbage]:
+        """What no manifest names, was last written before `before` and is in nobody's use, here and on this machine."""
+        staging, scratch = settings.home() / "staging", settings.home() / "scratch"
+        return [
+            *s3_garbage(self.root, self.find, before),
+            *unused_folders(staging, WORK, "work that was broken off", before),
+            *unused_folders(scratch, DIGEST, "local copy that was broken off", before),
+            *unused_claims(staging, before),
+            *unused_claims(scratch, before),
+        ]
 
     def _draft(self, name: str) -> S3Draft:
         return S3Draft(self._place(name), self.root, lambda sha256: self.recall("files", sha256))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -11,6 +12,7 @@ from components.checkpoint import Checkpoint
 from components.draft import Draft
 from components.errors import BadParameter
 from components.folder_store import FolderStore
+from components.garbage import Garbage
 from components.s3 import Bucket
 from components.s3_store import S3Store
 from components.source import Source
@@ -58,8 +60,14 @@ class Store(Protocol):
     def recall_checkpoint(self, kind: str, key: str) -> Checkpoint | None:
         """The checkpoint whose digest was remembered, if it is still there."""
 
+    def digests(self) -> list[str]:
+        """Every digest that the store has a checkpoint of, or had: `find` tells."""
+
     def checkpoints(self) -> list[Checkpoint]:
         """Every checkpoint of the store."""
+
+    def garbage(self, before: datetime) -> list[Garbage]:
+        """What no manifest names, was last written before `before` and is in nobody's use, as far as can be told."""
 
 
 def open_store() -> Store:

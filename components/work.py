@@ -4,6 +4,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -126,8 +127,8 @@ def disk_errors(place: Path) -> Iterator[None]:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Write a file that is, after a crash, either as before or complete."""
-    temporary = path.with_name(f".{path.name}.part")
+    """Write a file that is, after a crash, either as before or complete; of several writers at once the last wins."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     with temporary.open("wb") as file:
         file.write(content)
         file.flush()

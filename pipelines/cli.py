@@ -21,7 +21,8 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one machine-r
 def main() -> None:
     """Move a fine-tune onto a new base release without training, judge the result and register it.
 
-    A CHECKPOINT is a folder, a checkpoint.json that Recycle wrote, owner/name@revision on the hub, or demo:NAME.
+    A CHECKPOINT is a folder, a checkpoint.json that Recycle wrote, owner/name@revision on the hub,
+    s3://bucket/prefix, models:/name@alias, or demo:NAME.
     """
 
 
@@ -204,6 +205,101 @@ def demo(as_json: bool) -> None:
     from pipelines.demo import run_demo
 
     run_demo(say=(lambda line: None) if as_json else click.echo, show=_print_json if as_json else None)
+
+
+@main.group()
+def store() -> None:
+    """Look at the checkpoint store, verify it and remove what nobody needs."""
+
+
+@store.command("ls")
+@JSON
+@told
+def list_store(as_json: bool) -> None:
+    """List the checkpoints, with their sizes and who was made from whom."""
+    from components.store import open_store
+    from pipelines.store_command import Contents, facts, size_of
+    from pipelines.store_text import listing
+
+    contents = Contents.of(open_store())
+    if as_json:
+        checkpoints = list(contents.checkpoints.values())
+        _print_json(
+            {
+                "store": contents.store.uri,
+                "bytes": sum(size_of(checkpoint) for checkpoint in checkpoints),
+                "checkpoints": [facts(contents, checkpoint) for checkpoint in checkpoints],
+                "damaged": {digest: error.problem for digest, error in contents.damaged.items()},
+            }
+        )
+    else:
+        click.echo(listing(contents))
+    for error in contents.damaged.values():
+        click.echo(f"Error: {error}", err=True)
+    sys.exit(1 if contents.damaged else 0)
+
+
+@store.command()
+@click.argument("digest")
+@JSON
+@told
+def show(digest: str, as_json: bool) -> None:
+    """Show the checkpoint whose digest begins with DIGEST: its files, its origin, what was made from it."""
+    from components.store import open_store
+    from pipelines.store_command import Contents, facts
+    from pipelines.store_text import description
+
+    contents = Contents.of(open_store())
+    checkpoint = contents.chosen(digest)
+    if as_json:
+        _print_json({**facts(contents, checkpoint), "manifest": checkpoint.model_dump()})
+        return
+    click.echo(description(contents, checkpoint))
+
+
+@store.command("verify")
+@click.argument("digests", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Verify every checkpoint of the store.")
+@JSON
+@told
+def verify_store(digests: tuple[str, ...], everything: bool, as_json: bool) -> None:
+    """Read every byte of the checkpoints whose digests begin with DIGESTS, and compare it with their manifests."""
+    from components.store import open_store
+    from pipelines.store_command import Contents, verify_in_store
+    from pipelines.store_text import verdicts_text
+
+    if everything == bool(digests):
+        raise BadParameter("what to verify is not clear", do="give digests, or --all")
+    contents = Contents.of(open_store())
+    verdicts = verify_in_store(contents, digests)
+    damaged = [verdict for verdict in verdicts if verdict.problem]
+    if as_json:
+        told_of = [{"digest": one.digest, "name": one.name, "problem": one.problem or None} for one in verdicts]
+        _print_json({"store": contents.store.uri, "verified": not damaged, "checkpoints": told_of})
+    else:
+        click.echo(verdicts_text(verdicts))
+    sys.exit(1 if damaged else 0)
+
+
+@store.command()
+@click.option("--delete", is_flag=True, help="Remove it, instead of saying what would be removed.")
+@click.option("--older-than", default="24h", show_default=True, help="Leave what was written since: 90s, 30m, 24h, 7d.")
+@JSON
+@told
+def gc(delete: bool, older_than: str, as_json: bool) -> None:
+    """Say what broken-off work left in the store and no manifest names; remove it with --delete."""
+    from components.store import open_store
+    from pipelines.store_command import collect, garbage_facts, parse_age
+    from pipelines.store_text import garbage_text
+
+    age = parse_age(older_than)
+    opened = open_store()
+    collected = collect(opened, age, delete=delete)
+    if as_json:
+        things = [garbage_facts(one) for one in collected]
+        _print_json({"store": opened.uri, "older_than_s": int(age.total_seconds()), "garbage": things})
+        return
+    click.echo(garbage_text(collected, opened.uri, delete=delete))
 
 
 def _print_json(document: dict[str, Any]) -> None:

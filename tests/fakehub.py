@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 LFS_SUFFIXES = (".safetensors", ".bin", ".model", ".pt")
 
-FaultKind = Literal["status", "reset", "short", "long", "cut", "whole", "wrong-range", "gzip", "stall"]
+FaultKind = Literal["status", "reset", "short", "long", "cut", "flip", "whole", "wrong-range", "gzip", "stall"]
 
 
 @dataclass(kw_only=True)
@@ -41,6 +41,14 @@ class Fault:
     """Bytes of the body that are still sent, for `reset`, `short`, `stall` and, if it is to break off, `whole`."""
     storage: bool | None = None
     """Only on the storage host, only on the hub, or on either."""
+    range: str = ""
+    """Only where the range that is asked for begins so, for example `bytes=1000-`."""
+
+    def hits(self, seen: "Seen") -> bool:
+        """Whether it is a request's turn to go wrong."""
+        asked = seen.headers.get("range", "")
+        there = self.path in seen.path and self.storage in (None, seen.storage) and asked.startswith(self.range)
+        return there and self.times > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +149,7 @@ class FakeHub:
         with self._lock:
             self.seen.append(seen)
             for fault in self.faults:
-                if fault.times > 0 and fault.path in seen.path and fault.storage in (None, seen.storage):
+                if fault.hits(seen):
                     fault.times -= 1
                     return fault
         return None
@@ -311,6 +319,8 @@ class _Handler(BaseHTTPRequestHandler):
             body += b"more"
         if fault and fault.kind == "cut":
             body = body[:-1]
+        if fault and fault.kind == "flip" and status in (200, 206):
+            body = body[:-1] + bytes([body[-1] ^ 1])
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)

@@ -268,7 +268,7 @@ def test_ctrl_c_in_the_middle_of_a_transfer(tmp_path):
     command = [sys.executable, "-c", "from pipelines.cli import main; main()", "transfer", *names]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".out.*.partial/.*.record")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob(".out.*.partial/.*.finished")) and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)

@@ -43,7 +43,15 @@ def _save(layout: Layout, work: Path, store: Store, key: str) -> Checkpoint:
     check_at_rest(layout)
     if tokenizer_config is not None:
         kept += (write_file(draft, TOKENIZER_CONFIG, tokenizer_config),)
-    saved = describe(read_layout(draft.source), name=source.name, uri="", files=kept, origin=source.origin)
+    same = source.manifest if tokenizer_config is None else None
+    saved = describe(
+        read_layout(draft.source),
+        name=source.name,
+        uri="",
+        files=kept,
+        origin=source.origin,
+        derivation=same.derivation if same else None,
+    )
     # Remembered first: what is remembered counts only when it is there too, and so is never saved twice.
     store.remember("saved", key, saved.digest)
     return store.publish(work, saved)

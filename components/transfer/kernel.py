@@ -87,7 +87,9 @@ def transfer_kernel(
                         stored = _narrow(t + scale * delta, to)
                         out[index] = stored
                         unchanged += f == s
-                        if measured:
+                        if not measured:
+                            unchanged += f != f and s != s
+                        else:
                             gap = t - s
                             delta_squared[lane] += delta * delta
                             gap_squared[lane] += gap * gap

@@ -30,7 +30,7 @@ from components.tensorfile import DTYPE_BYTES
 from components.transfer.input_digests import InputDigests
 from components.transfer.kernel import COUNTS, PATTERNS, SUMS, UNIT, Patterns, keep_kernel, transfer_kernel
 from components.transfer.measure import add_up
-from components.transfer.spans import SMALLEST_SPAN, Piece, Span, cut
+from components.transfer.spans import SMALLEST_SPAN, Piece, Read, Span, cut
 
 LARGEST_SPAN = 4 << 20
 THREADS_PER_CORE = 2
@@ -57,32 +57,31 @@ class Shape:
     span_bytes: int
 
     @classmethod
-    def fitting(cls, memory: int, plan: TransferPlan, smallest_write: int) -> "Shape":
+    def fitting(cls, memory: int, needed: int = 0) -> "Shape":
         """The best use of `memory` bytes of buffers: four of them a thread.
 
         Args:
             memory: bytes.
-            plan: what is to be transferred.
-            smallest_write: bytes of the result that a span must have.
+            needed: bytes that a span must have for a server to take it, 0 where there is none.
 
         Raises:
             BadParameter: it is too little for one thread.
         """
-        span = max(SMALLEST_SPAN, _span_for(smallest_write, plan) if smallest_write else 0)
-        smallest = 4 * (span + PAGE)
+        smallest = 4 * (max(SMALLEST_SPAN, needed) + PAGE)
         if memory < smallest:
             raise BadParameter(
                 f"the memory for a transfer is {human_bytes(memory)}, and the least it can work in is "
                 f"{human_bytes(smallest)}",
                 do="set RECYCLE_MEMORY, or --memory, to 512MB or so",
             )
-        at_once = REMOTE_THREADS if smallest_write else THREADS_PER_CORE * _cores()
-        threads = min(at_once, MOST_THREADS, memory // smallest)
-        return cls(threads=threads, span_bytes=min(memory // threads // 4 - PAGE, max(LARGEST_SPAN, span)))
+        threads = min(REMOTE_THREADS if needed else THREADS_PER_CORE * _cores(), MOST_THREADS, memory // smallest)
+        return cls(threads=threads, span_bytes=min(memory // threads // 4 - PAGE, max(LARGEST_SPAN, needed)))
 
 
 def _span_for(smallest_write: int, plan: TransferPlan) -> int:
     """Bytes of a span whose part of the result is never smaller than `smallest_write`, nor the parts too many."""
+    if not smallest_write:
+        return 0
     tensors = [tensor for shard in plan.shards for tensor in shard.tensors]
     widening = max((tensor.widest // DTYPE_BYTES[tensor.dtype] for tensor in tensors), default=1)
     parts = max((-(-shard.size // MOST_PARTS) for shard in plan.shards), default=0)
@@ -122,7 +121,7 @@ class Stream:
         Raises:
             BadParameter: `memory` is too little.
         """
-        shape = Shape.fitting(memory, plan, draft.smallest_write)
+        shape = Shape.fitting(memory, _span_for(draft.smallest_write, plan))
         self._plan = plan
         self._draft = draft
         self._progress = progress
@@ -130,7 +129,7 @@ class Stream:
         self._hashed = hashed
         self._span_bytes = shape.span_bytes
         self._digests = {
-            role: InputDigests(layout.source, layout.weight_files)
+            role: InputDigests(layout.source, layout.weight_files, self._reads(role))
             for role, layout in plan.layouts.items()
             if role in digested
         }
@@ -167,12 +166,19 @@ class Stream:
         done = self._one_pass(shard, computed=frozenset())
         if done.wrongly_kept():
             self._progress(-(shard.size + shard.bytes_to_read))
+            for role, digests in self._digests.items():
+                digests.again({tensor.parents[role].file for tensor in shard.tensors})
             done = self._one_pass(shard, computed=done.wrongly_kept())
         return Finished(size=shard.size, sha256=done.sha256.hexdigest(), note=done.note)
 
     def input_digests(self) -> dict[str, dict[str, str]]:
         """sha256 of the weight files, by role and path, of those models that are digested."""
         return {role: digests.finish() for role, digests in self._digests.items()}
+
+    def _reads(self, role: str) -> Iterator[Read]:
+        for shard in self._plan.shards:
+            for span in cut(shard, self._span_bytes):
+                yield from span.reads(role)
 
     def _one_pass(self, shard: ShardPlan, *, computed: frozenset[str]) -> "_Pass":
         with self._draft.create(shard.file, shard.size) as output:

@@ -46,8 +46,6 @@ class Parent:
     @property
     def version(self) -> object:
         """Names the content before it is read, for as long as nobody changes the files."""
-        if self.manifest is not None:
-            return self.manifest.digest
         return [[file.path, file.size, file.version] for file in self.layout.files]
 
     def identified(self, weights: dict[str, str]) -> Checkpoint:
@@ -58,13 +56,14 @@ class Parent:
             BadCheckpoint: a file was changed meanwhile.
         """
         source = self.layout.source
+        if self.manifest is None:
+            check_at_rest(self.layout)
         digests = weights | {
             file.path: digest_of_file(source, file.path, file.size)
             for file in self.layout.files
             if file.path not in weights
         }
         if self.manifest is None:
-            check_at_rest(self.layout)
             return described(self.layout, digests)
         for file in self.manifest.files:
             check_digest(f"{source.reference}/{file.path}", file.sha256, digests[file.path])

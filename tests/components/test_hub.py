@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,11 +14,25 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import close_session, constants
 
+from components import copying
 from components import hub as module
-from components.errors import BadCheckpoint, BadParameter, BadReference, RecycleError, ServiceUnavailable
+from components.copying import copy_file, copy_files
+from components.errors import (
+    BadCheckpoint,
+    BadParameter,
+    BadReference,
+    DigestMismatch,
+    RecycleError,
+    ServiceUnavailable,
+)
+from components.folder_draft import FolderDraft
 from components.hub import HubSource
+from components.reference import open_checkpoint
+from components.save_checkpoint.save import save_checkpoint
 from components.source import Source
-from tests.fakehub import FakeHub
+from components.store import open_store
+from fakehub import FakeHub
+from tinymodels import make_checkpoint
 
 TOKEN = "hf_planted0secret1token2value3"
 WEIGHTS = bytes(range(256)) * 1200
@@ -83,11 +98,16 @@ def weights_of(source):
     return next(file for file in source.files() if file.path == "model.safetensors")
 
 
-def copied(source, destination):
-    """Copy the weights, and return what progress was told."""
+def copied(source, folder):
+    """Copy the weights into a draft in `folder`, and return what progress was told."""
     told = []
-    source.copy(weights_of(source), destination, told.append)
+    folder.mkdir(exist_ok=True)
+    copy_file(source, weights_of(source), FolderDraft(folder), told.append)
     return told
+
+
+def spans(requests):
+    return sorted(seen.headers["range"] for seen in requests)
 
 
 class TestOpen:
@@ -256,7 +276,7 @@ class TestFaults:
         source = HubSource.open("org/model")
         hub.fail(path="model.safetensors", storage=True, times=2, **fault)
         told = copied(source, tmp_path / "w")
-        assert (tmp_path / "w").read_bytes() == WEIGHTS
+        assert (tmp_path / "w/model.safetensors").read_bytes() == WEIGHTS
         assert sum(told) == len(WEIGHTS)
         assert len(hub.requests("model.safetensors", storage=True)) == 3
 
@@ -300,81 +320,143 @@ class TestFaults:
         assert waits == []
 
 
+BLOCK = 100_000
+
+
+@pytest.fixture
+def _blocks(monkeypatch):
+    """Four of them make the weights."""
+    monkeypatch.setattr(copying, "BLOCK", BLOCK)
+
+
+@pytest.mark.usefixtures("_blocks")
 class TestCopy:
-    def test_goes_on_after_a_partial_file(self, hub, tmp_path):
-        source, destination = HubSource.open("org/model"), tmp_path / "w"
-        destination.write_bytes(WEIGHTS[:1000])
-        told = copied(source, destination)
-        assert destination.read_bytes() == WEIGHTS
-        assert told[0] == 1000
+    def test_takes_every_file_by_ranges_and_checks_it(self, hub, folder, tmp_path):
+        source = HubSource.open("org/model")
+        (tmp_path / "w").mkdir()
+        files = copy_files(source, source.files(), FolderDraft(tmp_path / "w"))
+        assert [file.path for file in files] == [file.path for file in source.files()]
+        for file in files:
+            content = (folder / file.path).read_bytes()
+            assert (tmp_path / "w" / file.path).read_bytes() == content
+            assert file.sha256 == hashlib.sha256(content).hexdigest()
+        assert spans(hub.requests("xet-bridge")) == [
+            "bytes=0-99999",
+            "bytes=100000-199999",
+            "bytes=200000-299999",
+            f"bytes=300000-{len(WEIGHTS) - 1}",
+        ]
+
+    def test_goes_on_after_what_is_there(self, hub, tmp_path, monkeypatch):
+        monkeypatch.setattr(copying, "THREADS", 1)
+        source = HubSource.open("org/model")
+        hub.fail("status", "model.safetensors", storage=True, range="bytes=200000-", status=404)
+        with pytest.raises(BadReference):
+            copied(source, tmp_path / "w")
+        hub.seen.clear()
+        told = copied(source, tmp_path / "w")
+        assert (tmp_path / "w/model.safetensors").read_bytes() == WEIGHTS
+        again = set(spans(hub.requests("xet-bridge")))
+        assert "bytes=200000-299999" in again
+        assert again <= {"bytes=200000-299999", f"bytes=300000-{len(WEIGHTS) - 1}"}
+        assert told.count(BLOCK) == 3
         assert sum(told) == len(WEIGHTS)
-        assert [seen.headers["range"] for seen in hub.requests("xet-bridge")] == [f"bytes=1000-{len(WEIGHTS) - 1}"]
 
-    def test_only_appends_what_it_asked_for(self, hub, tmp_path):
-        source, destination = HubSource.open("org/model"), tmp_path / "w"
-        destination.write_bytes(WEIGHTS[:1000])
-        hub.fail("wrong-range", "model.safetensors", times=1000)
-        with pytest.raises(ServiceUnavailable):
-            copied(source, destination)
-        assert destination.read_bytes() == WEIGHTS[:1000]
-
-    def test_starts_again_when_the_hub_sends_the_whole_file(self, hub, tmp_path):
-        source, destination = HubSource.open("org/model"), tmp_path / "w"
-        destination.write_bytes(b"x" * 1000)
-        hub.fail("whole", "model.safetensors", storage=True)
-        told = copied(source, destination)
-        assert destination.read_bytes() == WEIGHTS
-        assert told[:2] == [1000, -1000]
-        assert sum(told) == len(WEIGHTS)
-
-    def test_starts_again_when_the_file_there_is_too_long(self, hub, tmp_path):
-        (tmp_path / "w").write_bytes(b"x" * (len(WEIGHTS) + 1))
-        copied(HubSource.open("org/model"), tmp_path / "w")
-        assert (tmp_path / "w").read_bytes() == WEIGHTS
+    @pytest.mark.parametrize("kind", ["wrong-range", "whole", "gzip"])
+    def test_only_keeps_what_it_asked_for(self, hub, tmp_path, kind):
+        source = HubSource.open("org/model")
+        hub.fail(kind, "model.safetensors", range="bytes=100000-", times=1000)
+        with pytest.raises(ServiceUnavailable, match="ranges" if kind == "whole" else "asked for bytes 100000-199999"):
+            copied(source, tmp_path / "w")
+        assert len([span for span in spans(hub.requests("xet-bridge")) if "=100000-" in span]) == module.TRIES
+        assert not (tmp_path / "w/model.safetensors").exists()
+        hub.faults.clear()
+        copied(source, tmp_path / "w")
+        assert (tmp_path / "w/model.safetensors").read_bytes() == WEIGHTS
 
     def test_asks_for_nothing_when_the_file_is_there(self, hub, tmp_path):
         source = HubSource.open("org/model")
-        (tmp_path / "w").write_bytes(WEIGHTS)
+        copied(source, tmp_path / "w")
+        hub.seen.clear()
         assert copied(source, tmp_path / "w") == [len(WEIGHTS)]
         empty = next(file for file in source.files() if file.path == "empty.txt")
-        source.copy(empty, tmp_path / "empty", pytest.fail)
-        assert (tmp_path / "empty").read_bytes() == b""
+        copy_file(source, empty, FolderDraft(tmp_path / "w"), lambda count: None)
+        assert (tmp_path / "w/empty.txt").read_bytes() == b""
         assert hub.requests("resolve") == []
 
-    def test_a_transfer_that_gets_further_each_time_is_not_given_up(self, hub, tmp_path, monkeypatch):
-        monkeypatch.setattr(module, "PROGRESS_BYTES", 1000)
-        hub.fail("short", "model.safetensors", storage=True, after=2000, times=4 * module.TRIES)
+    def test_a_transfer_that_gets_further_each_time_is_not_given_up(self, hub, tmp_path):
+        for start in range(0, len(WEIGHTS), BLOCK):
+            span = {"range": f"bytes={start}-", "times": module.TRIES - 1}
+            hub.fail("short", "model.safetensors", storage=True, after=2000, **span)
         copied(HubSource.open("org/model"), tmp_path / "w")
-        assert (tmp_path / "w").read_bytes() == WEIGHTS
+        assert (tmp_path / "w/model.safetensors").read_bytes() == WEIGHTS
 
-    def test_a_transfer_that_always_starts_again_is_given_up(self, hub, tmp_path, monkeypatch):
-        monkeypatch.setattr(module, "PROGRESS_BYTES", 1000)
-        source = HubSource.open("org/model")
-
-        hub.fail("whole", "model.safetensors", storage=True, times=1000, after=2000)
+    def test_a_transfer_that_always_breaks_off_is_given_up(self, hub, tmp_path, monkeypatch):
+        monkeypatch.setattr(copying, "THREADS", 1)
+        hub.fail("short", "model.safetensors", storage=True, times=1000, after=2000)
         with pytest.raises(ServiceUnavailable):
-            copied(source, tmp_path / "w")
+            copied(HubSource.open("org/model"), tmp_path / "w")
         assert len(hub.requests("xet-bridge")) <= 2 * module.TRIES
 
-    def test_goes_on_after_a_kill(self, hub, tmp_path):
-        hub.fail("stall", "model.safetensors", storage=True, after=70_000)
-        program = (
-            "import sys; from pathlib import Path; from components.hub import HubSource\n"
-            "source = HubSource.open('org/model'); files = {file.path: file for file in source.files()}\n"
-            "source.copy(files['model.safetensors'], Path(sys.argv[1]), lambda count: None)"
-        )
-        environment = os.environ | {"HF_HUB_DOWNLOAD_TIMEOUT": "60", "HF_HUB_DISABLE_TELEMETRY": "1"}
-        destination = tmp_path / "w"
-        process = subprocess.Popen([sys.executable, "-c", program, str(destination)], env=environment)
-        until = time.monotonic() + 20
-        while not (destination.exists() and destination.stat().st_size == 70_000) and time.monotonic() < until:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        assert destination.read_bytes() == WEIGHTS[:70_000]
-        copied(HubSource.open("org/model"), destination)
-        assert destination.read_bytes() == WEIGHTS
-        assert hub.requests("xet-bridge")[-1].headers["range"].startswith("bytes=70000-")
+    @pytest.mark.parametrize("path", ["model.safetensors", "config.json"])
+    def test_a_bit_that_flipped_on_the_way_is_found(self, hub, tmp_path, path):
+        source = HubSource.open("org/model")
+        file = next(file for file in source.files() if file.path == path)
+        draft = FolderDraft(tmp_path)
+        hub.fail("flip", path, storage=True, range="bytes=100000-")
+        hub.fail("flip", f"resolve-cache/models/org/model/{hub.commit}/{path}")
+        with pytest.raises(DigestMismatch, match=re.escape(path)):
+            copy_file(source, file, draft, lambda count: None)
+        assert draft.finished(path) is None
+        hub.faults.clear()
+        copy_file(source, file, draft, lambda count: None)
+        assert draft.finished(path).size == file.size
+
+
+MIB = 1 << 20
+SAVE = """
+import sys
+from components import copying
+from components.save_checkpoint.save import save_checkpoint
+from components.store import open_store
+copying.BLOCK, copying.THREADS = 5 << 20, 1
+save_checkpoint("org/large", open_store())
+"""
+
+
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_a_save_that_was_killed_goes_on_where_it_was(hub, kind, tmp_path, request, monkeypatch):
+    if kind == "bucket":
+        request.getfixturevalue("bucket_store")
+    large = make_checkpoint(tmp_path / "large", hidden=512, layers=4)
+    size = (large / "model.safetensors").stat().st_size
+    hub.add("org/large", large)
+    stalled = hub.fail("stall", "model.safetensors", storage=True, range=f"bytes={10 * MIB}-", after=1000)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SAVE],
+        env=os.environ | {"HF_HUB_DOWNLOAD_TIMEOUT": "60", "HF_HUB_DISABLE_TELEMETRY": "1"},
+    )
+    until = time.monotonic() + 60
+    while stalled.times and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert open_store().checkpoints() == []
+
+    hub.seen.clear()
+    monkeypatch.setattr(copying, "BLOCK", 5 * MIB)
+    saved = save_checkpoint("org/large", open_store())
+    large_spans = [span for span in spans(hub.requests("model.safetensors", storage=True)) if wide(span)]
+    assert large_spans == sorted(
+        f"bytes={start}-{min(start + 5 * MIB, size) - 1}" for start in range(10 * MIB, size, 5 * MIB)
+    )
+    source = open_checkpoint(saved)
+    assert source.read("model.safetensors") == (large / "model.safetensors").read_bytes()
+
+
+def wide(span):
+    first, last = span.removeprefix("bytes=").split("-")
+    return int(last) - int(first) > MIB
 
 
 class TestToken:

@@ -8,12 +8,20 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from components.compatibility import LM_HEAD
-from components.errors import Incompatible
+from components.errors import BadParameter, Incompatible, OutputConflict
 from pipelines.transfer_command import transfer_references
 from tinymodels import WORDS, make_checkpoint
 
 MEMORY = 16 << 20
 TORCH = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float16": torch.float16}
+CODES = {
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+    "F32": torch.float32,
+    "I64": torch.int64,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
 
 
 def load(folder):
@@ -23,21 +31,87 @@ def load(folder):
     return tensors
 
 
+def load_in_order(folder):
+    """The tensors of each file, in the file's order; safetensors refuses to view those at odd addresses."""
+    files = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        content = path.read_bytes()
+        end = 8 + int.from_bytes(content[:8], "little")
+        entries = {name: entry for name, entry in json.loads(content[8:end]).items() if name != "__metadata__"}
+        files[path.name] = {
+            name: _tensor(content[end:], entry)
+            for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"])
+        }
+    return files
+
+
+def _tensor(data, entry):
+    begin, end = entry["data_offsets"]
+    dtype = CODES[entry["dtype"]]
+    if begin == end:
+        return torch.zeros(entry["shape"], dtype=dtype)
+    return torch.frombuffer(bytearray(data[begin:end]), dtype=dtype).reshape(entry["shape"])
+
+
+def write_model(folder, tensors, *, shards=1, tie=True):
+    """A checkpoint without a tokenizer, its tensors stored in the order given and with nothing that aligns them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "tie_word_embeddings": tie}
+    (folder / "config.json").write_text(json.dumps(config))
+    items = list(tensors.items())
+    if shards == 1:
+        _write_file(folder / "model.safetensors", items)
+        return folder
+    weight_map = {}
+    for number in range(shards):
+        chosen = items[number * len(items) // shards : (number + 1) * len(items) // shards]
+        file = f"model-{number + 1:05d}-of-{shards:05d}.safetensors"
+        _write_file(folder / file, chosen)
+        weight_map |= {name: file for name, _ in chosen}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return folder
+
+
+def _write_file(path, items):
+    names = {dtype: code for code, dtype in CODES.items()}
+    header, data = {}, bytearray()
+    for name, tensor in items:
+        begin = len(data)
+        data += tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        header[name] = {
+            "dtype": names[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, len(data)],
+        }
+    encoded = json.dumps(header).encode()
+    path.write_bytes(len(encoded).to_bytes(8, "little") + encoded + data)
+
+
 def pad(tensor, rows):
     return torch.cat([tensor, torch.zeros(rows - tensor.shape[0], *tensor.shape[1:], dtype=tensor.dtype)])
 
 
 def reference(base, tuned, target, *, scale=1.0, via=torch.bfloat16):
-    """method.md: every model loaded in one dtype, float64 arithmetic, one store."""
+    """method.md: every model loaded in one dtype, float64 arithmetic, one store; what does not change is kept.
+
+    `scale` is a number, or a function of the tensor's name.
+    """
     result = {}
     for name, tensor in target.items():
+        factor = scale(name) if callable(scale) else scale
+        if not tensor.is_floating_point():
+            result[name] = tensor
+            continue
         s, f, t = (x.to(via) if via else x for x in (base[name], tuned[name], tensor))
         s, t = pad(s, f.shape[0]) if s.shape != f.shape else s, pad(t, f.shape[0]) if t.shape != f.shape else t.clone()
-        delta = f.double() - s.double()
-        if scale != 1:
-            delta *= scale
-        t += delta
         result[name] = t
+        if factor == 0 or bool(((s == f) | (s.isnan() & f.isnan())).all()):
+            continue
+        delta = f.double() - s.double()
+        if factor != 1:
+            delta *= factor
+        t += delta
+        t[t.isnan()] = float("nan")
     return result
 
 
@@ -48,7 +122,7 @@ def world(tmp_path, *, base=None, tuned=None, target=None, **common):
     return folders
 
 
-def run(folders, output, *, scale="1.0", dtype="auto"):
+def run(folders, output, *, scale="1.0", dtype="auto", memory=MEMORY, verified=False):
     base, tuned, target = map(str, folders)
     return transfer_references(
         source_base=base,
@@ -57,16 +131,21 @@ def run(folders, output, *, scale="1.0", dtype="auto"):
         output=output,
         scale=scale,
         dtype=dtype,
-        memory=MEMORY,
-        verified=False,
+        memory=memory,
+        verified=verified,
     )
+
+
+def bits(tensor):
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
 
 
 def assert_equal(found, expected):
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
         assert found[name].dtype == tensor.dtype, name
-        assert torch.equal(found[name].view(torch.uint8), tensor.contiguous().view(torch.uint8)), name
+        assert found[name].shape == tensor.shape, name
+        assert torch.equal(bits(found[name]), bits(tensor)), name
 
 
 @pytest.mark.parametrize(
@@ -192,13 +271,6 @@ def test_changed_integers_are_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_tensors_larger_than_a_chunk(tmp_path, monkeypatch):
-    monkeypatch.setattr("components.transfer.stream.CHUNK_ELEMENTS", 7)
-    folders = world(tmp_path, tuned={"vocab": [*WORDS, "extra1"]}, shards=2)
-    run(folders, tmp_path / "out")
-    assert_equal(load(tmp_path / "out"), reference(*map(load, folders)))
-
-
 def test_statistics_are_those_of_the_whole_tensors(tmp_path):
     folders = world(tmp_path)
     _, statistics = run(folders, tmp_path / "out")
@@ -221,3 +293,83 @@ def test_the_result_is_the_same_twice_and_not_made_again(tmp_path):
     again, statistics = run(folders, tmp_path / "one")
     assert first.digest == second.digest == again.digest
     assert statistics is None
+
+
+class TestScaleByName:
+    """Rules in place of a number (see test_scale.py for how they are read)."""
+
+    RULES = "*.mlp.*=0.8,*=1.0"
+
+    @staticmethod
+    def factor(name):
+        return 0.8 if ".mlp." in name else 1.0
+
+    @pytest.mark.parametrize("tie", [True, False])
+    def test_each_tensor_has_its_own(self, tmp_path, tie):
+        folders = world(tmp_path, tie=tie, shards=2)
+        run(folders, tmp_path / "out", scale=self.RULES)
+        found = load(tmp_path / "out")
+        assert_equal(found, reference(*map(load, folders), scale=self.factor))
+        with pytest.raises(AssertionError):
+            assert_equal(found, reference(*map(load, folders)))
+
+    def test_what_is_recorded_is_the_canonical_spelling(self, tmp_path):
+        folders = world(tmp_path)
+        spelled, _ = run(folders, tmp_path / "spelled", scale=self.RULES)
+        sloppy, _ = run(folders, tmp_path / "sloppy", scale=" *.mlp.* = .80 , * = 1 ")
+        assert spelled.derivation.settings == {"scale": "*.mlp.*=0.8,*=1.0", "dtype": "auto"}
+        assert sloppy.derivation == spelled.derivation
+        again, statistics = run(folders, tmp_path / "spelled", scale="*.mlp.*=8e-1,*=1.0")
+        assert (again.digest, statistics) == (spelled.digest, None)
+        number, _ = run(folders, tmp_path / "number", scale="*=0.5")
+        assert number.derivation.settings["scale"] == "0.5"
+
+    def test_another_scale_is_another_result(self, tmp_path):
+        folders = world(tmp_path)
+        run(folders, tmp_path / "out", scale=self.RULES)
+        with pytest.raises(OutputConflict):
+            run(folders, tmp_path / "out", scale="*.mlp.*=0.81,*=1.0")
+
+    def test_scale_zero_by_name_keeps_those_tensors_exactly(self, tmp_path):
+        folders = world(tmp_path)
+        weights = load(folders[2])
+        weights["model.norm.weight"][:3] = torch.tensor([-0.0, 0.0, -0.0], dtype=torch.bfloat16)
+        save_file(weights, folders[2] / "model.safetensors", metadata={"format": "pt"})
+        run(folders, tmp_path / "out", scale="model.norm.*=0,*=1.5")
+        found = load(tmp_path / "out")
+        assert_equal(found, reference(*map(load, folders), scale=lambda name: 0 if "model.norm" in name else 1.5))
+        assert torch.equal(bits(found["model.norm.weight"]), bits(weights["model.norm.weight"]))
+
+    @pytest.mark.parametrize(
+        ("rules", "told"),
+        [
+            ("*.mlp.*=0.8", r"no rule for the tensor model\.embed_tokens"),
+            ("*.experts.*=0.8,*=1", r"rule for '\*\.experts\.\*'"),
+            ("lm_head.weight=2,*=1", r"rule for 'lm_head\.weight'"),
+        ],
+    )
+    def test_rules_that_do_not_fit_the_tensors(self, tmp_path, rules, told):
+        with pytest.raises(BadParameter, match=told):
+            run(world(tmp_path, tie=True), tmp_path / "out", scale=rules)
+        assert not (tmp_path / "out").exists()
+
+    def test_a_tied_head_that_is_stored_goes_with_the_embeddings(self, tmp_path):
+        folders = world(tmp_path, tie=True)
+        weights = load(folders[2])
+        weights[LM_HEAD] = weights["model.embed_tokens.weight"].clone()
+        save_file(weights, folders[2] / "model.safetensors", metadata={"format": "pt"})
+        run(folders, tmp_path / "out", scale="*.embed_tokens.*=0.25,*=1.0")
+        found = load(tmp_path / "out")
+        assert torch.equal(found[LM_HEAD], found["model.embed_tokens.weight"])
+        found.pop(LM_HEAD)
+        weights.pop(LM_HEAD)
+        expected = reference(
+            load(folders[0]), load(folders[1]), weights, scale=lambda name: 0.25 if "embed" in name else 1.0
+        )
+        assert_equal(found, expected)
+
+    def test_an_untied_head_has_its_own(self, tmp_path):
+        folders = world(tmp_path, tie=False)
+        run(folders, tmp_path / "out", scale="lm_head.*=0.25,*=1.0")
+        expected = reference(*map(load, folders), scale=lambda name: 0.25 if name == LM_HEAD else 1.0)
+        assert_equal(load(tmp_path / "out"), expected)

@@ -1,0 +1,28 @@
+"""What Recycle does with a store in a bucket, one piece of work a run.
+
+python store.py {save,transfer,fetch} OUTPUT REFERENCE...
+"""
+
+import sys
+from pathlib import Path
+
+from components.compatibility import ROLES
+from components.reference import local_copy
+from components.save_checkpoint.save import save_checkpoint
+from components.store import open_store
+from components.transfer.transfer import transfer_in_store
+
+
+def main() -> None:
+    work, output, *references = sys.argv[1:]
+    store = open_store()
+    Path(output).mkdir()
+    saved = [save_checkpoint(reference, store) for reference in references]
+    if work == "transfer":
+        transfer_in_store(dict(zip(ROLES, saved, strict=True)), scale="1.0", dtype="auto", store=store)
+    elif work == "fetch":
+        with local_copy(saved[0], store) as folder:
+            print(folder)
+
+
+main()
