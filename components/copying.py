@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
+from components import settings
 from components.checkpoint import File
 from components.draft import Draft, Output
 from components.errors import DigestMismatch
@@ -29,7 +30,7 @@ def copy_files(source: Source, files: Iterable[SourceFile], draft: Draft) -> tup
     """
     files = tuple(files)
     with Progress(f"saving {source.name}", sum(file.size for file in files)) as progress:
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="files") as pool:
+        with ThreadPoolExecutor(_threads(), thread_name_prefix="files") as pool:
             small = [file for file in files if file.size <= BLOCK]
             kept = {file.path: pool.submit(copy_file, source, file, draft, progress.advance) for file in small}
             done = {path: future.result() for path, future in kept.items()}
@@ -45,7 +46,9 @@ def copy_file(source: Source, file: SourceFile, draft: Draft, advance: Advance) 
     if finished and finished.size == file.size and file.sha256 in (None, finished.sha256):
         advance(file.size)
         return File(path=file.path, size=file.size, sha256=finished.sha256)
-    if file.sha256 is not None and draft.adopt(file.path, file.size, file.sha256):
+    # A manifest beside files that anyone can change does not vouch for them: then they are read.
+    vouched = source.manifest is None
+    if vouched and file.sha256 is not None and draft.adopt(file.path, file.size, file.sha256):
         advance(file.size)
         return File(path=file.path, size=file.size, sha256=file.sha256)
     block = max(BLOCK, -(-file.size // MOST_BLOCKS))
@@ -123,7 +126,7 @@ def _in_blocks(
             line.stop(error)
             raise
 
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="blocks") as pool:
+    with ThreadPoolExecutor(_threads(), thread_name_prefix="blocks") as pool:
         futures = [pool.submit(one, number, start) for number, start in zip(itertools.count(), starts, strict=False)]
         try:
             for future in futures:
@@ -132,6 +135,11 @@ def _in_blocks(
             line.stop(error)
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _threads() -> int:
+    """As many as the memory allows: each holds a block, and the part that is made of it."""
+    return max(1, min(THREADS, settings.memory() // (2 * BLOCK)))
 
 
 class _Digests:

@@ -66,8 +66,7 @@ class FolderSource:
             ) from None
         if self.manifest is None:
             return tuple(
-                SourceFile(path=name, size=stat.st_size, version=_version(stat))
-                for name, stat in found.items()
+                SourceFile(path=name, size=stat.st_size, version=_version(stat)) for name, stat in found.items()
             )
         for file in self.manifest.files:
             if file.path not in found or found[file.path].st_size != file.size:

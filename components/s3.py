@@ -76,6 +76,8 @@ _REFUSED = (
     "SignatureDoesNotMatch",
     "ExpiredToken",
     "InvalidToken",
+    "InvalidTokenId",
+    "TokenRefreshRequired",
     "AuthorizationHeaderMalformed",
 )
 _PASSING = (

@@ -6,7 +6,7 @@ from types import TracebackType
 
 from pydantic import ValidationError
 
-from components.checkpoint import MANIFEST, File
+from components.checkpoint import MANIFEST
 from components.copying import digest_of_file
 from components.draft import Finished
 from components.errors import BadCheckpoint, DigestMismatch, OutputConflict, ServiceUnavailable
@@ -103,7 +103,8 @@ class S3Output:
         self._start = b""
         self._etags: dict[int, str] = {}
         self._completed = False
-        self._other: File | None = None
+        self._others = False
+        """Whether the object is what another process made."""
         self._upload = "" if self._small is not None else self._begin(resumed=block is not None)
         self.present = frozenset((number - 1) * self._step for number in self._etags)
 
@@ -117,6 +118,8 @@ class S3Output:
 
     def write(self, offset: int, data: memoryview) -> None:
         """Upload one part. A first write that is too small for one goes with the next."""
+        if self._others:
+            return
         if self._small is not None:
             self._small[offset : offset + len(data)] = data
             return
@@ -130,8 +133,7 @@ class S3Output:
         try:
             self._etags[number] = self._place.upload_part(self._path, self._upload, number, content)
         except Absent:
-            if self._published() is None:
-                raise self._lost() from None
+            self._take_over()
 
     def read_back(self) -> str:
         """sha256 of the object, read from the server; nothing can be written any more."""
@@ -147,10 +149,10 @@ class S3Output:
             ServiceUnavailable: the server does not have what it took.
         """
         self._complete()
-        if self._other is not None and self._other.sha256 != sha256:
+        if self._others and self.read_back() != sha256:
             raise DigestMismatch(
-                f"{self._place.uri}/{self._path} came to the sha256 {sha256} here, but another process published "
-                f"{self._other.sha256}",
+                f"{self._place.uri}/{self._path} came to the sha256 {sha256} here, but another process that did the "
+                "same wrote other bytes",
                 do="run the same command again; one of the two got damaged bytes",
             )
         found = self._place.head(self._path)
@@ -164,7 +166,7 @@ class S3Output:
 
     def discard(self) -> None:
         """Forget all that was written."""
-        if self._completed and self._other is None:
+        if self._completed and not self._others:
             self._place.delete(self._path)
         elif self._upload:
             self._place.abort_upload(self._path, self._upload)
@@ -190,8 +192,8 @@ class S3Output:
         if self._completed:
             return
         self._completed = True
-        self._other = self._published()
-        if self._other is not None:
+        self._others = self._others or self._is_published()
+        if self._others:
             if self._upload:
                 self._place.abort_upload(self._path, self._upload)
         elif self._small is not None:
@@ -200,24 +202,29 @@ class S3Output:
             try:
                 self._place.complete_upload(self._path, self._upload, self._etags)
             except Absent:
-                # An earlier answer was lost, or another process that does the same was first: `finish` looks.
-                if self._place.head(self._path) is None:
-                    raise self._lost() from None
+                self._take_over()  # or an earlier answer was lost
 
-    def _published(self) -> File | None:
-        """What another machine that does the same work was first to publish; it stays as it is."""
+    def _take_over(self) -> None:
+        """Where the upload is gone, go on with the object that another process made of it, if one did.
+
+        Two machines that do the same work go on in one upload, and one of them ends it.
+        """
+        found = self._place.head(self._path)
+        if found is None or found.size != self._size:
+            raise OutputConflict(
+                f"the upload of {self._place.uri}/{self._path} was removed while it was being written",
+                do="run the same command again, once nobody else cleans the store",
+            )
+        self._others = True
+
+    def _is_published(self) -> bool:
+        """Whether another machine that does the same work was first to publish; what it made stays as it is."""
         manifest = None
         with suppress(BadCheckpoint):  # it is of no use to anybody, or says that `gc` is at work: publishing will tell
             manifest = S3Source(self._place).manifest
         recorded = next((file for file in manifest.files if file.path == self._path), None) if manifest else None
         found = self._place.head(self._path) if recorded else None
-        return recorded if recorded and found and found.size == recorded.size else None
-
-    def _lost(self) -> OutputConflict:
-        return OutputConflict(
-            f"the upload of {self._place.uri}/{self._path} was removed while it was being written",
-            do="run the same command again, once nobody else cleans the store",
-        )
+        return recorded is not None and found is not None and found.size == recorded.size
 
 
 def _announce(place: Bucket, path: str) -> None:

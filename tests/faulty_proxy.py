@@ -9,11 +9,17 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Literal
+
+import pytest
+
+from components import s3
 
 FaultKind = Literal[
     "status",
@@ -74,11 +80,11 @@ class FaultyProxy:
     def __init__(self, port: int) -> None:
         """Forward to a server on loopback."""
         self.upstream = port
-        self.closing = threading.Event()
         self._lock = threading.Lock()
         self.faults: list[Fault] = []
         self.seen: list[Seen] = []
-        self.at_each: Callable[[int], None] = lambda number: None
+        self.at_each: Callable[[int], bool] = _pass_on
+        self._busy = 0
         self._server = _Server(self)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -87,7 +93,6 @@ class FaultyProxy:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -99,15 +104,35 @@ class FaultyProxy:
 
     def reset(self) -> None:
         """Forget everything, for another test."""
-        self.faults, self.seen, self.at_each = [], [], lambda number: None
+        self.wait()
+        self.faults, self.seen, self.at_each = [], [], _pass_on
+
+    def wait(self) -> None:
+        """Wait until the server is done with everything that was passed on."""
+        while self._busy:
+            time.sleep(0.001)
 
     def requests(self, method: str = "", match: str = "") -> list[Seen]:
         """What was asked so far."""
         with self._lock:
             return [seen for seen in self.seen if method in ("", seen[0]) and re.search(match, seen[1])]
 
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Passing a request on."""
+        with self._lock:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy -= 1
+
     def note(self, method: str, target: str) -> Fault | None:
-        """Remember a request, and say what is to go wrong with it."""
+        """Remember a request, and say what is to go wrong with it.
+
+        `at_each` is told its number, from one, and may say that the connection is to be reset instead.
+        """
         with self._lock:
             self.seen.append((method, target))
             number = len(self.seen)
@@ -121,8 +146,11 @@ class FaultyProxy:
                     fault.hits += 1
                     chosen = fault
                     break
-        self.at_each(number)
-        return chosen
+        return chosen if self.at_each(number) else Fault(kind="refuse")
+
+
+def _pass_on(number: int) -> bool:
+    return True
 
 
 def refusal(code: str, message: str = "no") -> bytes:
@@ -167,8 +195,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _handle(self) -> None:
-        proxy = self.server.proxy
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        with self.server.proxy.passing():
+            self._pass(body)
+
+    def _pass(self, body: bytes) -> None:
+        proxy = self.server.proxy
         fault = proxy.note(self.command, self.path)
         kind = fault.kind if fault else None
         if fault is None:
@@ -176,7 +208,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "status":
             self._answer(fault.status, dict(XML) | dict(fault.headers), fault.body)
         elif kind == "silent":
-            proxy.closing.wait(20)
+            self.connection.settimeout(20)
+            with suppress(OSError):
+                self.connection.recv(1)  # until the client hangs up
             self._hang_up()
         elif kind == "refuse":
             self._hang_up()
@@ -254,3 +288,23 @@ def _flipped(content: bytes, at: int) -> bytes:
     if changed:
         changed[min(at, len(changed) - 1)] ^= 1
     return bytes(changed)
+
+
+@pytest.fixture(scope="module")
+def running_proxy(minio):
+    with FaultyProxy(minio.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxy(running_proxy, bucket_store, monkeypatch):
+    """The server of `bucket_store` behind a proxy, and a client that has little patience."""
+    monkeypatch.setattr(s3, "FIRST_WAIT_S", 0.002)
+    monkeypatch.setattr(s3, "READ_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(s3, "TRIES", 4)
+    s3._connect.cache_clear()
+    running_proxy.reset()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", running_proxy.url)
+    yield running_proxy
+    running_proxy.reset()
+    s3._connect.cache_clear()
