@@ -7,12 +7,13 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from components import __version__
+from components.addresses import is_link_local
 from components.checkpoint import MANIFEST
 from components.errors import BadCheckpoint, BadParameter, BadReference, RecycleError, ServiceUnavailable
 from components.source import PICKLE_SUFFIXES, SourceFile, belongs, check_path
@@ -29,6 +30,7 @@ TRIES = 5
 FIRST_WAIT_S = 1.0
 # The hub counts requests over windows of five minutes: https://huggingface.co/docs/hub/rate-limits.
 LONGEST_WAIT_S = 300.0
+MOST_REDIRECTS = 5
 
 _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _REPO = re.compile(rf"(?:{_NAME}/)?{_NAME}")
@@ -166,9 +168,18 @@ class HubSource:
         # A compressed answer has neither the file's offsets nor its size, and the hub then ignores the range.
         headers = _headers() | {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
         # The client leaves the token out when it follows a redirect to another host, as to the hub's storage.
-        with get_session().stream(
-            "GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT, follow_redirects=True
-        ) as response:
+        session, timeout = get_session(), constants.HF_HUB_DOWNLOAD_TIMEOUT
+        with ExitStack() as answers:
+            response = answers.enter_context(
+                session.stream("GET", url, headers=headers, timeout=timeout, follow_redirects=False)
+            )
+            for _ in range(MOST_REDIRECTS):
+                if response.next_request is None:
+                    break
+                if is_link_local(response.next_request.url.host):
+                    raise _BadAnswer(f"it redirects {path} to a link-local address")
+                response = session.send(response.next_request, stream=True, follow_redirects=False)
+                answers.callback(response.close)
             try:
                 hf_raise_for_status(response)
             except (AttributeError, TypeError, ValueError):
@@ -329,6 +340,8 @@ def _endpoint() -> str:
     endpoint = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
     if not re.fullmatch(r"https?://[\w.:@\[\]%~+-]+(/[\w./-]*)?", endpoint, re.ASCII):
         raise BadParameter("HF_ENDPOINT is not the address of a hub", do="set it to https://… or unset it")
+    if is_link_local(urlsplit(endpoint).hostname or ""):
+        raise BadParameter("HF_ENDPOINT is a link-local address", do="set it to the hub's, or unset it")
     # The client's message for a header that cannot be sent would show it.
     if not re.fullmatch(r"[\x21-\x7e]*", _token()):
         raise BadParameter("HF_TOKEN holds characters that no token has", do="set it again, or unset it")

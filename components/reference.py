@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from components.checkpoint import MANIFEST, Checkpoint
 from components.errors import BadReference
 from components.folder import FolderSource
+from components.programs import without_passwords
 from components.s3 import Bucket
 from components.s3_source import S3Source
 from components.source import Source
@@ -44,7 +45,7 @@ def open_source(reference: str) -> Source:
 
         return HubSource.open(reference)
     raise BadReference(
-        f"{reference!r} is neither a folder, nor a manifest file, nor a hub repository",
+        f"{without_passwords(reference)!r} is neither a folder, nor a manifest file, nor a hub repository",
         do="give a folder with a config.json, a checkpoint.json, s3://bucket/prefix, or owner/name@revision",
     )
 

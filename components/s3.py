@@ -9,12 +9,10 @@ one by one. (Where two clients were measured side by side, the server was the li
 """
 
 import hashlib
-import ipaddress
 import logging
 import os
 import random
 import re
-import socket
 import time
 from base64 import b64encode
 from collections.abc import Callable
@@ -24,6 +22,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from components.addresses import is_link_local
 from components.errors import (
     BadCheckpoint,
     BadParameter,
@@ -32,6 +31,7 @@ from components.errors import (
     ServiceUnavailable,
     StorageFull,
 )
+from components.programs import without_passwords
 from components.source import is_plain
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def parse_uri(uri: str) -> tuple[str, str]:
     prefix = (match[2] or "").rstrip("/") if match else ""
     if match is None or (prefix and not is_plain(prefix)) or _NO_BUCKET.search(match[1]):
         raise BadReference(
-            f"{uri[:300]!a} is not the address of a place in a bucket",
+            f"{without_passwords(uri)[:300]!a} is not the address of a place in a bucket",
             do="write it as s3://bucket/prefix, without .. or %",
         )
     return match[1], prefix
@@ -571,7 +571,7 @@ def _connect(endpoint: str, key: str, secret: str, token: str | None, region: st
             "AWS_ENDPOINT_URL_S3 is not the address of an S3 server", do="set it to http(s)://host:port, without a path"
         )
     host = match["host"].strip("[]")
-    if _is_link_local(host):
+    if is_link_local(host):
         raise BadParameter(f"AWS_ENDPOINT_URL_S3 names the link-local address {host}", do="name the S3 server")
     if not key or not secret:
         raise BadParameter("no credentials for S3 are set", do="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
@@ -587,13 +587,3 @@ def _connect(endpoint: str, key: str, secret: str, token: str | None, region: st
         region=region,
         http_client=pool,
     )
-
-
-def _is_link_local(host: str) -> bool:
-    """Whether a host, however its address is spelt, is one that clouds keep their machines' credentials at."""
-    try:
-        found = {str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(host, None)}
-    except (OSError, UnicodeError):  # connecting will tell
-        return False
-    addresses = [ipaddress.ip_address(text) for text in found]
-    return any((getattr(address, "ipv4_mapped", None) or address).is_link_local for address in addresses)

@@ -141,9 +141,8 @@ def plan(source_base: str, source_tuned: str, target_base: str, scale: str, dtyp
 @click.option(
     "--verify/--no-verify",
     "verified",
-    default=False,
-    show_default=True,
-    help="Compare checkpoints that have a manifest with it, while they are read.",
+    default=None,
+    help="Compare checkpoints that have a manifest with it, while they are read [default: those in s3://].",
 )
 @JSON
 @told
@@ -155,7 +154,7 @@ def transfer(
     scale: str,
     dtype: str,
     memory: str,
-    verified: bool,
+    verified: bool | None,
     as_json: bool,
 ) -> None:
     """Write TARGET_BASE + λ·(SOURCE_TUNED − SOURCE_BASE) to the folder OUTPUT."""

@@ -25,7 +25,7 @@ def transfer_references(
     scale: str,
     dtype: str,
     memory: int,
-    verified: bool,
+    verified: bool | None,
 ) -> tuple[Checkpoint, Statistics | None]:
     """Apply a transfer between three named checkpoints (see `transfer_to_folder`).
 

@@ -5,6 +5,7 @@ The client's Host header goes on unchanged, because it is signed. Bodies are sma
 
 import http.client
 import os
+import random
 import re
 import socket
 import struct
@@ -85,6 +86,8 @@ class FaultyProxy:
         self.seen: list[Seen] = []
         self.at_each: Callable[[int], bool] = _pass_on
         self._busy = 0
+        self._storm: tuple[random.Random, float, tuple[FaultKind, ...]] | None = None
+        self.suffered = 0
         self._server = _Server(self)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -106,6 +109,11 @@ class FaultyProxy:
         """Forget everything, for another test."""
         self.wait()
         self.faults, self.seen, self.at_each = [], [], _pass_on
+        self._storm, self.suffered = None, 0
+
+    def storm(self, seed: int, rate: float, kinds: tuple[FaultKind, ...]) -> None:
+        """Have each request suffer, with a probability, one of several faults; `suffered` counts them."""
+        self._storm = (random.Random(seed), rate, kinds)
 
     def wait(self) -> None:
         """Wait until the server is done with everything that was passed on."""
@@ -146,6 +154,11 @@ class FaultyProxy:
                     fault.hits += 1
                     chosen = fault
                     break
+            if self._storm is not None:
+                generator, rate, kinds = self._storm
+                if generator.random() < rate:
+                    self.suffered += 1
+                    chosen = Fault(kind=generator.choice(kinds), body=refusal("SlowDown"))
         return chosen if self.at_each(number) else Fault(kind="refuse")
 
 
@@ -158,6 +171,21 @@ def refusal(code: str, message: str = "no") -> bytes:
     return (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message>'
         "<Resource>/</Resource><RequestId>1</RequestId><HostId>1</HostId></Error>"
+    ).encode()
+
+
+def listing(place: s3.Bucket, keys: list[str], truncated: bool = False) -> bytes:
+    """An S3 server's answer to a request for a list."""
+    entries = "".join(
+        f"<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+        "<ETag>&#34;0123456789abcdef0123456789abcdef&#34;</ETag><Size>1</Size></Contents>"
+        for key in keys
+    )
+    following = "<NextContinuationToken>x</NextContinuationToken>" if truncated else ""
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f"<Name>{place.name}</Name><IsTruncated>{str(truncated).lower()}</IsTruncated>{following}{entries}"
+        "</ListBucketResult>"
     ).encode()
 
 

@@ -80,13 +80,24 @@ class Transfer:
     dtype: str
     memory: int
     """Bytes of buffers."""
-    verified: bool
-    """Whether parents that have a manifest are compared with it while they are read."""
+    verified: bool | None
+    """Whether parents that have a manifest are compared with it while they are read; None for those not in folders.
+
+    What is in a folder was verified when it came there; bytes that come over a network are, each time.
+    """
 
     @property
     def name(self) -> str:
         """What the result is called."""
         return f"{self.parents[TARGET_BASE].layout.source.name}-recycled"
+
+    @property
+    def digested(self) -> tuple[str, ...]:
+        """The roles of the parents whose digests are taken while they are read."""
+        return tuple(role for role, parent in self.parents.items() if parent.manifest is None or self._verifies(parent))
+
+    def _verifies(self, parent: Parent) -> bool:
+        return not isinstance(parent.layout.source, FolderSource) if self.verified is None else self.verified
 
     @property
     def key(self) -> str:
@@ -145,9 +156,7 @@ def transfer_in_store(
 
     def make(work: Path) -> tuple[Checkpoint, Statistics]:
         parents = {role: Parent.saved(checkpoint) for role, checkpoint in checkpoints.items()}
-        # What a store in a folder holds was verified when it was saved; bytes that come over a network are, each time.
-        remote = any(not isinstance(parent.layout.source, FolderSource) for parent in parents.values())
-        transfer = Transfer(parents=parents, scale=scale, dtype=dtype, memory=settings.memory(), verified=remote)
+        transfer = Transfer(parents=parents, scale=scale, dtype=dtype, memory=settings.memory(), verified=None)
         checkpoint, statistics = _write(transfer, transfer.plan(), store.draft(work))
         store.remember("transfer-statistics", key, statistics.model_dump_json())
         # Remembered first: what is remembered counts only when it is there too, and so is never made twice.
@@ -208,10 +217,9 @@ def _already_there(transfer: Transfer, output: Path) -> Checkpoint | None:
 def _write(transfer: Transfer, plan: TransferPlan, draft: Draft) -> tuple[Checkpoint, Statistics]:
     """Write the result's files, going on where an earlier try stopped."""
     beside = files_beside(plan)
-    digested = [role for role, parent in transfer.parents.items() if transfer.verified or parent.manifest is None]
     with (
         Progress("transferring", plan.bytes_to_read + plan.bytes_to_write) as progress,
-        Stream(plan, draft, digested=digested, memory=transfer.memory, progress=progress.advance) as stream,
+        Stream(plan, draft, digested=transfer.digested, memory=transfer.memory, progress=progress.advance) as stream,
     ):
         records = {shard.file: stream.write_shard(shard) for shard in plan.shards}
         digests = stream.input_digests()

@@ -1,28 +1,39 @@
 """Killed at any request, ours or the server, or full: nothing incomplete is visible, and a rerun ends the same."""
 
 import errno
+import hashlib
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from types import SimpleNamespace
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from faulty_proxy import FaultyProxy, proxy, refusal, running_proxy  # noqa: F401 - fixtures
+from minio.error import ServerError
+from minio_server import BUCKET, MinioServer, make_bucket, use_server
 
 from components import copying, s3
+from components.checkpoint import MANIFEST, Checkpoint, File, content_digest
 from components.compatibility import ROLES
-from components.errors import DigestMismatch, RecycleError, ServiceUnavailable, StorageFull
+from components.errors import (
+    BadCheckpoint,
+    DigestMismatch,
+    OutputConflict,
+    RecycleError,
+    ServiceUnavailable,
+    StorageFull,
+)
+from components.folder import FolderSource
 from components.identify import verify
 from components.reference import local_copy
 from components.s3 import Bucket
-from components.s3_source import S3Source
 from components.save_checkpoint.save import save_checkpoint
 from components.shard_file import ShardFile
 from components.store import open_store
 from components.transfer.transfer import transfer_in_store
-from faulty_proxy import XML, proxy, refusal, running_proxy  # noqa: F401 - fixtures
-from minio_server import BUCKET, MinioServer, make_bucket, use_server
 from tinymodels import make_checkpoint, read_weights, write_weights
 
 # ruff: noqa: F811 - fixtures are imported, and asked for by name
@@ -119,36 +130,322 @@ def killer(proxy):
     return Killer(proxy)
 
 
-def test_a_save_killed_at_any_request(killer, models, bucket_store, monkeypatch, tmp_path):
+def sweep():
+    """As `recycle store gc --delete` a day later."""
+    for garbage in open_store().garbage(datetime.now(UTC) + timedelta(hours=1)):
+        garbage.remove()
+
+
+STEPS = [11, pytest.param(1, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_save_killed_at_any_request(killer, models, bucket_store, monkeypatch, step):
     def save():
         return save_checkpoint(str(models[0]), open_store())
 
     code, requests = killer.run(save, 0)
     assert code == 0
     (expected,) = visible()
-    for point in range(1, requests + 1):
+    for point in range(1, requests + 1, step):
         place = Bucket(bucket_store.name, f"{bucket_store.prefix}-{point}")
         monkeypatch.setenv("RECYCLE_STORE", place.uri)
-        code, _ = killer.run(save, point)
-        assert code == -signal.SIGKILL or point > requests - 2, point
+        killer.run(save, point)
         assert visible() <= {expected}, point
+        was_visible = bool(visible())
         assert save().digest == expected, point
+        assert leftovers(place) == ([], []) or was_visible, point
+        sweep()
         assert visible() == {expected}, point
         assert leftovers(place) == ([], []), point
 
 
-def test_a_transfer_killed_at_requests(killer, saved, bucket_store, monkeypatch):
+@pytest.mark.parametrize("step", STEPS)
+def test_a_transfer_killed_at_any_request(killer, saved, bucket_store, monkeypatch, step):
     inputs = {checkpoint.digest for checkpoint in saved.values()}
-    places = [clone(bucket_store, "whole")]
-    monkeypatch.setenv("RECYCLE_STORE", places[0].uri)
+    monkeypatch.setenv("RECYCLE_STORE", clone(bucket_store, "whole").uri)
     code, requests = killer.run(lambda: transfer(saved), 0)
     assert code == 0
     (expected,) = visible() - inputs
-    for point in range(1, requests + 1, 7):
+    for point in range(1, requests + 1, step + 6 * (step > 1)):
         place = clone(bucket_store, str(point))
         monkeypatch.setenv("RECYCLE_STORE", place.uri)
-        code, _ = killer.run(lambda: transfer(saved), point)
-        assert visible() <= inputs | {expected}, point
+        killer.run(lambda: transfer(saved), point)
+        seen = visible()
+        assert inputs <= seen <= inputs | {expected}, point
         assert transfer(saved).digest == expected, point
+        assert leftovers(place) == ([], []) or expected in seen, point
+        sweep()
         assert visible() == inputs | {expected}, point
         assert leftovers(place) == ([], []), point
+
+
+@pytest.fixture
+def other_order(tmp_path, bucket_store, saved):
+    """The same three, but for the target, whose tensors lie in another order in other files than the others'."""
+    weights = read_weights(make_checkpoint(tmp_path / "t", seed=2, hidden=512, layers=1, rows=700, chat_template=None))
+    (tmp_path / "t" / "model.safetensors").unlink()
+    write_weights(tmp_path / "t", dict(reversed(weights.items())), shards=4)
+    return saved | {ROLES[2]: save_checkpoint(str(tmp_path / "t"), open_store())}
+
+
+@pytest.mark.parametrize("order", ["saved", "other_order"])
+def test_a_bit_flipped_in_any_range_of_an_input_is_found(proxy, bucket_store, request, order):
+    parents = request.getfixturevalue(order)
+    inputs = visible()
+    ranges = r"\.safetensors$"
+    proxy.reset()
+    expected = transfer(parents).digest
+    reads = len(proxy.requests("GET", ranges))
+    outcomes = set()
+    step = 1 if order == "saved" else 3
+    for number in range(0, reads, step):
+        forget(bucket_store, expected)
+        proxy.reset()
+        proxy.fail("flip", "GET", ranges, skip=number, after=1 << 16)
+        try:
+            found = transfer(parents).digest
+        except RecycleError as error:
+            outcomes.add(type(error))
+            assert visible() == inputs, number
+        else:
+            # One that changed nothing: in what is read of a header beyond its end, or of the result.
+            assert found == expected, number
+    assert DigestMismatch in outcomes
+    proxy.reset()
+    assert transfer(parents).digest == expected
+
+
+def forget(place, digest):
+    """Remove a published checkpoint, and what remembers it."""
+    store = open_store()
+    checkpoint = store.find(digest)
+    if checkpoint is not None:
+        place.delete(f"digests/{digest}")
+        inside = Bucket.at(checkpoint.uri)
+        for entry in inside.objects():
+            inside.delete(entry.key)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_storm(proxy, models, bucket_store, monkeypatch, seed):
+    """One request of ten suffers something, and all ends as if none had."""
+    monkeypatch.setattr(s3, "TRIES", 8)
+    proxy.storm(seed, rate=0.1, kinds=("status", "refuse", "lost", "reset", "short", "flip-request", "not-partial"))
+    store = open_store()
+    saved = {role: save_checkpoint(str(model), store) for role, model in zip(ROLES, models, strict=True)}
+    made = transfer(saved)
+    suffered = proxy.suffered
+    proxy.reset()
+    assert suffered >= 10
+    assert visible() == {entry.digest for entry in saved.values()} | {made.digest}
+    monkeypatch.setenv("RECYCLE_STORE", f"{bucket_store.uri}-calm")
+    calm = {role: save_checkpoint(str(model), open_store()) for role, model in zip(ROLES, models, strict=True)}
+    assert {entry.digest for entry in calm.values()} == {entry.digest for entry in saved.values()}
+    assert transfer(calm).digest == made.digest
+
+
+@pytest.mark.parametrize(
+    ("method", "match"),
+    [
+        ("PUT", "partNumber"),
+        ("POST", "uploadId"),
+        ("PUT", r"checkpoint\.json"),
+        ("PUT", "digests/"),
+        ("PUT", "config.json$"),
+        ("GET", "list-type"),
+        ("HEAD", "safetensors"),
+    ],
+)
+@pytest.mark.parametrize("fault", ["503", "lost", "full"])
+def test_what_cannot_be_written_is_not_visible_and_is_gone_on_from(proxy, models, bucket_store, method, match, fault):
+    if fault == "lost":
+        proxy.fail("lost", method, match, times=1000)
+    else:
+        code = {"503": "SlowDown", "full": "XMinioStorageFull"}[fault]
+        proxy.fail("status", method, match, times=1000, status=507 if fault == "full" else 503, body=refusal(code))
+    with pytest.raises(RecycleError) as failure:
+        save_checkpoint(str(models[0]), open_store())
+    proxy.reset()
+    assert type(failure.value) is (StorageFull if fault == "full" and method != "HEAD" else ServiceUnavailable)
+    # Once its index is written all of it is there, whoever did not get the answer.
+    seen = visible()
+    assert not seen or (fault, match) == ("lost", "digests/")
+    saved = save_checkpoint(str(models[0]), open_store())
+    assert visible() == {saved.digest}
+    assert leftovers(bucket_store) == ([], []) or seen
+
+
+@pytest.fixture
+def mortal(minio_program, tmp_path, monkeypatch):
+    """A server of one test, and a store in it."""
+    server = MinioServer(minio_program, tmp_path / "mortal" / "data")
+    server.start()
+    use_server(server, monkeypatch)
+    for _ in range(100):  # it says that it is ready a little before it is
+        with suppress(ServerError):
+            make_bucket(BUCKET)
+            break
+        time.sleep(0.05)
+    monkeypatch.setenv("RECYCLE_STORE", f"s3://{BUCKET}/store")
+    yield server
+    server.kill()
+
+
+@pytest.mark.parametrize("during", [True, False], ids=["during", "before"])
+def test_a_server_that_is_killed_in_an_upload_and_comes_back(mortal, models, monkeypatch, during):
+    monkeypatch.setattr(s3, "FIRST_WAIT_S", 0.5)
+    first = save_checkpoint(str(models[1]), open_store())
+    back = threading.Thread(target=mortal.start)
+
+    def kill():
+        mortal.kill()
+        back.start()
+
+    with FaultyProxy(mortal.port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
+        call = threading.Timer(0.01, kill).start if during else kill
+        proxy.fail("call", "PUT", "partNumber=2", call=call)
+        saved = save_checkpoint(str(models[0]), open_store())
+        back.join()
+        assert visible() == {first.digest, saved.digest}
+
+
+def test_a_server_that_does_not_come_back(mortal, models, monkeypatch):
+    monkeypatch.setattr(s3, "FIRST_WAIT_S", 0.01)
+    first = save_checkpoint(str(models[1]), open_store())
+    with FaultyProxy(mortal.port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
+        proxy.fail("call", "POST", "uploadId", call=mortal.kill)
+        started = time.monotonic()
+        with pytest.raises(ServiceUnavailable, match=r"complete model\.safetensors"):
+            save_checkpoint(str(models[0]), open_store())
+        assert time.monotonic() - started < 10
+        mortal.start()
+        assert visible() == {first.digest}
+        proxy.reset()
+        saved = save_checkpoint(str(models[0]), open_store())
+        assert visible() == {first.digest, saved.digest}
+        assert not proxy.requests("PUT", "partNumber")  # the server had them all
+
+
+class TestScratch:
+    def test_no_room_is_told_before_anything_is_read(self, proxy, saved, monkeypatch):
+        monkeypatch.setattr("components.s3_store.free_bytes", lambda folder: 10)
+        proxy.reset()
+        with pytest.raises(StorageFull, match=r"needs .* free"), local_copy(saved[ROLES[0]], open_store()):
+            pytest.fail("there was room")
+        assert not proxy.requests("GET", "safetensors")
+
+    def test_a_disk_that_becomes_full(self, saved, monkeypatch, tmp_path):
+        real, writes = ShardFile.write, []
+
+        def full(self, offset, data):
+            writes.append(offset)
+            if len(writes) == 3:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            real(self, offset, data)
+
+        monkeypatch.setattr(ShardFile, "write", full)
+        with pytest.raises(StorageFull, match="full"), local_copy(saved[ROLES[0]], open_store()):
+            pytest.fail("there was room")
+        assert not list((tmp_path / "home" / "scratch").iterdir())
+        with local_copy(saved[ROLES[0]], open_store()) as folder:
+            assert verify(FolderSource(path=folder)).digest == saved[ROLES[0]].digest
+        assert not list((tmp_path / "home" / "scratch").iterdir())
+
+    @pytest.mark.parametrize("kind", ["flip", "short", "not-partial"])
+    def test_a_fault_on_the_way(self, proxy, saved, tmp_path, kind):
+        proxy.reset()
+        proxy.fail(kind, "GET", "safetensors$", after=70_000)
+        if kind == "flip":
+            with pytest.raises(DigestMismatch), local_copy(saved[ROLES[0]], open_store()):
+                pytest.fail("it is damaged")
+        with local_copy(saved[ROLES[0]], open_store()) as folder:
+            assert verify(FolderSource(path=folder)).digest == saved[ROLES[0]].digest
+        assert not list((tmp_path / "home" / "scratch").iterdir())
+
+
+def test_a_file_that_is_replaced_between_two_ranges(proxy, saved, bucket_store, models):
+    """By somebody else, in a checkpoint without a manifest, so that only its ETag tells."""
+    place = bucket_store.under("foreign")
+    for path in sorted(models[0].iterdir()):
+        place.put(path.name, path.read_bytes())
+    content = (models[1] / "model.safetensors").read_bytes()
+    before = visible()
+    proxy.fail("call", "GET", "model.safetensors$", skip=2, call=lambda: place.put("model.safetensors", content))
+    with pytest.raises(BadCheckpoint, match=r"bytes \d+-\d+ of model.safetensors.*replaced"):
+        save_checkpoint(place.uri, open_store())
+    assert visible() == before
+
+
+class TestTwoMachines:
+    """The same work on two machines, which write at one place."""
+
+    def test_what_one_published_the_other_does_not_change(self, bucket_store, models, monkeypatch, tmp_path):
+        store = open_store()
+        ours = store.draft(tmp_path / "save-x")
+        theirs = store.draft(tmp_path / "save-x")
+        first, other = bytes(BLOCK + 10), bytes(BLOCK) + b"different!"
+        with ours.create("w.safetensors", len(first)) as slow:
+            slow.write(0, memoryview(other))
+            with theirs.create("w.safetensors", len(first)) as quick:
+                quick.write(0, memoryview(first))
+                quick.finish(hashlib.sha256(first).hexdigest())
+            published(theirs.place, first)
+            with pytest.raises(DigestMismatch, match="another process"):
+                slow.finish(hashlib.sha256(other).hexdigest())
+        ours.discard()
+        assert theirs.place.get("w.safetensors") == first
+        assert theirs.place.head(MANIFEST)
+        assert leftovers(bucket_store) == ([], [])
+
+    def test_what_one_published_the_other_takes(self, bucket_store, tmp_path):
+        store = open_store()
+        ours = store.draft(tmp_path / "save-x")
+        content = bytes(BLOCK + 10)
+        with ours.create("w.safetensors", len(content)) as slow:
+            published(ours.place, content)
+            ours.place.put("w.safetensors", content)
+            ours.tidy()  # as the other does, which ends our upload too
+            slow.write(0, memoryview(content))
+            etag = ours.place.head("w.safetensors").etag
+            slow.finish(hashlib.sha256(content).hexdigest())
+        assert ours.place.head("w.safetensors").etag == etag
+
+    def test_what_somebody_removed_is_told(self, bucket_store, tmp_path):
+        ours = open_store().draft(tmp_path / "save-x")
+        content = bytes(BLOCK + 10)
+        with ours.create("w.safetensors", len(content)) as slow:
+            slow.write(0, memoryview(content))
+            ours.discard()
+            with pytest.raises(OutputConflict, match=r"w\.safetensors was removed"):
+                slow.write(0, memoryview(content))
+            with pytest.raises(OutputConflict, match=r"w\.safetensors was removed"):
+                slow.finish("0" * 64)
+
+
+def published(place, content):
+    """Make a place one that another process published."""
+    file = File(path="w.safetensors", size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    document = Checkpoint(
+        name="x",
+        uri=place.uri,
+        digest=content_digest((file,)),
+        files=(file,),
+        architecture="x",
+        parameters=1,
+        dtypes={"F32": 1},
+        tensors_fingerprint="",
+        tokenizer_fingerprint="",
+        origin={},
+    )
+    place.put(MANIFEST, document.to_json())
+
+
+@pytest.mark.parametrize("note", [b"", b"{", b"\xff", b'{"size": 1}', b"[]"])
+def test_a_damaged_note_of_a_finished_file_is_not_believed(bucket_store, tmp_path, note):
+    draft = open_store().draft(tmp_path / "save-x")
+    draft.place.put("config.json", b"{}")
+    draft.place.put(".draft/config.json.finished", note)
+    assert draft.finished("config.json") is None

@@ -6,11 +6,11 @@ from contextlib import suppress
 from datetime import timedelta
 
 import pytest
+from faulty_proxy import listing, proxy, refusal, running_proxy  # noqa: F401 - fixtures
 
 from components import s3
 from components.errors import BadCheckpoint, BadReference, RecycleError, ServiceUnavailable, StorageFull
 from components.s3 import Absent, AlreadyThere, Bucket
-from faulty_proxy import proxy, refusal, running_proxy  # noqa: F401 - fixtures
 
 # ruff: noqa: F811 - fixtures are imported, and asked for by name
 
@@ -287,20 +287,6 @@ class TestLists:
         monkeypatch.setattr(s3._client(), "_list_objects", small_pages(s3._client()._list_objects))
         assert [entry.key for entry in bucket_store.objects("many/")] == ["many/0", "many/1", "many/2"]
         assert len(proxy.requests("GET", "list-type")) >= 5
-
-
-def listing(place, keys, truncated=False):
-    entries = "".join(
-        f"<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
-        "<ETag>&#34;0123456789abcdef0123456789abcdef&#34;</ETag><Size>1</Size></Contents>"
-        for key in keys
-    )
-    following = "<NextContinuationToken>x</NextContinuationToken>" if truncated else ""
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-        f"<Name>{place.name}</Name><IsTruncated>{str(truncated).lower()}</IsTruncated>{following}{entries}"
-        "</ListBucketResult>"
-    ).encode()
 
 
 def small_pages(real):
