@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from components import settings
 from components.checkpoint import File
 from components.draft import Draft, Output
-from components.errors import DigestMismatch
+from components.errors import BadParameter, DigestMismatch
 from components.in_order import Line, Turns
-from components.progress import Progress
+from components.progress import Progress, human_bytes
 from components.source import Source, SourceFile
 
 BLOCK = 16 << 20
@@ -30,7 +30,7 @@ def copy_files(source: Source, files: Iterable[SourceFile], draft: Draft) -> tup
     """
     files = tuple(files)
     with Progress(f"saving {source.name}", sum(file.size for file in files)) as progress:
-        with ThreadPoolExecutor(_threads(), thread_name_prefix="files") as pool:
+        with ThreadPoolExecutor(_threads(BLOCK), thread_name_prefix="files") as pool:
             small = [file for file in files if file.size <= BLOCK]
             kept = {file.path: pool.submit(copy_file, source, file, draft, progress.advance) for file in small}
             done = {path: future.result() for path, future in kept.items()}
@@ -52,8 +52,8 @@ def copy_file(source: Source, file: SourceFile, draft: Draft, advance: Advance) 
         advance(file.size)
         return File(path=file.path, size=file.size, sha256=file.sha256)
     block = max(BLOCK, -(-file.size // MOST_BLOCKS))
-    # What git names by a SHA-1 is small, and its digest is taken while it goes by only.
-    with draft.create(file.path, file.size, block=None if file.git_blob else block) as output:
+    # Blocks of an earlier try are trusted only where a digest will tell: a crash may have lost some.
+    with draft.create(file.path, file.size, block=block if file.sha256 else None) as output:
         digests = _Digests(file)
         _copy_blocks(source, file, output, block, digests, advance)
         sha256 = output.read_back() if output.present else digests.sha256.hexdigest()
@@ -85,6 +85,7 @@ def digest_of_file(source: Source, path: str, size: int, advance: Advance = lamb
         lambda start: _read(source, path, start, min(BLOCK, size - start)),
         sha256.update,
         advance,
+        BLOCK,
     )
     return sha256.hexdigest()
 
@@ -100,7 +101,7 @@ def _copy_blocks(
     for start in output.present:
         advance(min(block, file.size - start))
     missing = [start for start in range(0, file.size, block) if start not in output.present]
-    _in_blocks(missing, move, digests.update, advance)
+    _in_blocks(missing, move, digests.update, advance, block)
 
 
 def _read(source: Source, path: str, start: int, length: int) -> memoryview:
@@ -110,9 +111,13 @@ def _read(source: Source, path: str, start: int, length: int) -> memoryview:
 
 
 def _in_blocks(
-    starts: Iterable[int], work: Callable[[int], memoryview], digest: Callable[[memoryview], None], advance: Advance
+    starts: Iterable[int],
+    work: Callable[[int], memoryview],
+    digest: Callable[[memoryview], None],
+    advance: Advance,
+    block: int,
 ) -> None:
-    """Do `work` for several starts at once, and `digest` what it gives in order."""
+    """Do `work` for several starts of blocks at once, and `digest` what it gives in order."""
     line = Line()
     turns = Turns(line)
 
@@ -126,7 +131,7 @@ def _in_blocks(
             line.stop(error)
             raise
 
-    with ThreadPoolExecutor(_threads(), thread_name_prefix="blocks") as pool:
+    with ThreadPoolExecutor(_threads(block), thread_name_prefix="blocks") as pool:
         futures = [pool.submit(one, number, start) for number, start in zip(itertools.count(), starts, strict=False)]
         try:
             for future in futures:
@@ -137,9 +142,19 @@ def _in_blocks(
             raise
 
 
-def _threads() -> int:
-    """As many as the memory allows: each holds a block, and the part that is made of it."""
-    return max(1, min(THREADS, settings.memory() // (2 * BLOCK)))
+def _threads(block: int) -> int:
+    """As many as the memory allows: each holds a block, and the part that is made of it.
+
+    Raises:
+        BadParameter: it is too little for one.
+    """
+    if settings.memory() < 2 * block:
+        raise BadParameter(
+            f"RECYCLE_MEMORY is {human_bytes(settings.memory())}, and copying in blocks of {human_bytes(block)} takes "
+            "two of them",
+            do="set it to 512MB or so",
+        )
+    return min(THREADS, settings.memory() // (2 * block))
 
 
 class _Digests:

@@ -6,7 +6,6 @@ from types import TracebackType
 
 from pydantic import ValidationError
 
-from components.checkpoint import MANIFEST
 from components.copying import digest_of_file
 from components.draft import Finished
 from components.errors import BadCheckpoint, DigestMismatch, OutputConflict, ServiceUnavailable
@@ -54,16 +53,16 @@ class S3Draft:
     def adopt(self, path: str, size: int, sha256: str) -> bool:
         """Have the server copy an object of the store that has this content."""
         key = self._held(sha256)
-        if key is None:
+        if key is None or self._store.under(key) == self.place.under(path):
             return False
         if size > COPIED_IN_PARTS:
             _announce(self.place, path)
         try:
             self.place.copy(self._store, key, path)
-        except Absent:
+        except (Absent, ServiceUnavailable):  # which may be no more than a copy that takes long
             return False
         found = self.place.head(path)
-        if found is None or found.size != size:
+        if found is None or found.size != size or digest_of_file(self.source, path, size) != sha256:
             return False
         _keep(self.place, path, Finished(size=size, sha256=sha256, etag=found.etag))
         return True
@@ -73,11 +72,11 @@ class S3Draft:
         return S3Output(self.place, path, size, block)
 
     def discard(self) -> None:
-        """Remove every object of it, unless another process made it a checkpoint."""
+        """Forget what is complete, so that a rerun makes it again.
+
+        The objects stay until then, or for `gc`: another machine may be making a checkpoint of them.
+        """
         self.tidy()
-        if self.place.head(MANIFEST) is None:
-            for entry in self.place.objects():
-                self.place.delete(entry.key)
 
     def tidy(self) -> None:
         """Remove what only a rerun would need, and the uploads of tries that were broken off."""
@@ -165,10 +164,8 @@ class S3Output:
         _keep(self._place, self._path, Finished(size=self._size, sha256=sha256, note=note, etag=found.etag))
 
     def discard(self) -> None:
-        """Forget all that was written."""
-        if self._completed and not self._others:
-            self._place.delete(self._path)
-        elif self._upload:
+        """Forget the upload. An object that it became has no record, so a rerun writes it again."""
+        if self._upload and not self._completed:
             self._place.abort_upload(self._path, self._upload)
 
     def _begin(self, resumed: bool) -> str:

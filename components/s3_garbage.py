@@ -134,11 +134,21 @@ def _in_place(state: _State, before: datetime) -> Iterator[Garbage]:
             reason=f"draft that was broken off: {len(state.objects)} objects, {len(state.uploads)} uploads",
             size=sum(entry.size for entry in state.all),
             modified=max(entry.modified for entry in state.all),
-            remove=lambda: _remove_draft(state.place, told, before),
+            remove=lambda: remove_draft(state.place, told, before),
         )
 
 
-def _remove_draft(place: Bucket, told: Collection[str], before: datetime) -> bool:
+def remove_draft(place: Bucket, told: Collection[str], before: datetime) -> bool:
+    """Remove what lies in a place that has no manifest, unless it was written to since `before`.
+
+    Args:
+        place: the draft's.
+        told: keys in it of uploads that are known of.
+        before: a moment.
+
+    Returns:
+        Whether it was removed.
+    """
     if not _condemned(place, before):
         return False
     try:

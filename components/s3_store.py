@@ -10,7 +10,7 @@ renamed, so a draft is written where it will stay, and is nothing until its mani
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,7 +24,7 @@ from components.garbage import DIGEST, WORK, Garbage, unused_claims, unused_fold
 from components.progress import human_bytes
 from components.s3 import Absent, AlreadyThere, Bucket
 from components.s3_draft import S3Draft
-from components.s3_garbage import is_published, s3_garbage
+from components.s3_garbage import is_published, remove_draft, s3_garbage
 from components.s3_source import S3Source
 from components.work import claimed, discard, disk_errors, free_bytes, once
 
@@ -86,7 +86,8 @@ class S3Store:
             other = self.find(checkpoint.digest)
             if other is not None and other.uri != checkpoint.uri:
                 draft.place.delete(MANIFEST)  # first: without it the rest is no checkpoint
-                draft.discard()
+                draft.tidy()
+                remove_draft(draft.place, (), datetime.max.replace(tzinfo=UTC))
                 return other
             self.root.put(index, name.encode())  # it named a checkpoint that is gone, or this one
         draft.tidy()

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
+from urllib.parse import unquote
 
 from components import settings
 from components.checkpoint import Checkpoint
@@ -80,9 +81,10 @@ def open_store() -> Store:
     uri = settings.store_uri()
     if uri.startswith("s3://"):
         return S3Store(Bucket.at(uri))
-    if re.match(r"[a-z0-9+]+://", uri) and not uri.startswith("file://"):
-        raise BadParameter(
-            f"RECYCLE_STORE is {uri!r}; checkpoints are kept in folders and in buckets",
+    scheme = re.match(r"[A-Za-z][\w+.-]*://", uri)
+    if scheme and not uri.startswith("file://"):
+        raise BadParameter(  # without the rest, which may hold a password
+            f"RECYCLE_STORE begins with {scheme[0]!r}; checkpoints are kept in folders and in buckets",
             do="name a folder, or s3://bucket/prefix",
         )
-    return FolderStore(root=Path(uri.removeprefix("file://")).expanduser().absolute())
+    return FolderStore(root=Path(unquote(uri.removeprefix("file://")) if scheme else uri).expanduser().absolute())

@@ -116,7 +116,7 @@ def parse_age(text: str) -> timedelta:
     Raises:
         BadParameter: it is none.
     """
-    match = re.fullmatch(r"(\d{1,6})([smhd])", text.strip(), re.ASCII)
+    match = re.fullmatch(r"(\d{1,5})([smhd])", text.strip(), re.ASCII)
     if match is None:
         raise BadParameter(f"the age is {text[:80]!r}, which is none", do="give an age such as 24h, 30m or 7d")
     return timedelta(seconds=int(match[1]) * UNITS[match[2]])
@@ -167,9 +167,10 @@ def _judge(store: Store, checkpoint: Checkpoint) -> Verdict:
     try:
         source = store.source(checkpoint)
         if source is None:
-            raise checkpoint.lost()
-        verify(source)
-    except (BadCheckpoint, BadReference) as error:
+            problem = checkpoint.lost().problem
+        else:
+            verify(source)
+    except BadCheckpoint as error:
         problem = error.problem
     return Verdict(digest=checkpoint.digest, name=checkpoint.name, problem=problem)
 

@@ -13,7 +13,6 @@ from components.identify import identify
 from components.layout import read_layout
 from components.reference import local_copy
 from components.store import Store
-from components.work import discard
 
 METHOD = "fine-tuning"
 
@@ -28,16 +27,16 @@ def finetune_in_store(
         from components.finetune.train import finetune
 
         output = work / "model"
-        discard(output)
-        with local_copy(base, store) as folder:
-            finetune(
-                base=folder,
-                output=output,
-                recipe=recipe,
-                dataset=dataset,
-                scratch=work / "scratch",
-                report=report,
-            )
+        if not output.is_dir():  # complete where it is there: an earlier try trained it and could not publish it
+            with local_copy(base, store) as folder:
+                finetune(
+                    base=folder,
+                    output=output,
+                    recipe=recipe,
+                    dataset=dataset,
+                    scratch=work / "scratch",
+                    report=report,
+                )
         made = identify(read_layout(FolderSource(path=output))).model_copy(
             update={"name": f"{base.name}-{recipe.name}", "origin": {}, "derivation": derivation}
         )

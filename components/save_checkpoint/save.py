@@ -32,7 +32,8 @@ def save_checkpoint(reference: str, store: Store) -> Checkpoint:
 
 
 def _known(file: SourceFile) -> list[object]:
-    return [file.path, file.size, file.sha256 or file.git_blob or file.version]
+    # The version too: a manifest beside files that were changed since still has their old digests.
+    return [file.path, file.size, file.sha256 or file.git_blob, file.version]
 
 
 def _save(layout: Layout, work: Path, store: Store, key: str) -> Checkpoint:

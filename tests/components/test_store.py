@@ -417,6 +417,7 @@ class TestBrokenOff:
         monkeypatch.setattr(copying, "BLOCK", 5 * MIB)
         monkeypatch.setattr(copying, "THREADS", 2)
         source = make_checkpoint(tmp_path / "model", hidden=512, layers=7)
+        (source / MANIFEST).write_bytes(verify(FolderSource(path=source)).to_json())
         size = (source / "model.safetensors").stat().st_size
         asked, broken = [], 15 * MIB
         real = FolderSource.read_into
@@ -723,7 +724,7 @@ def test_a_registered_model_that_is_elsewhere_or_missing(registry):
 @pytest.mark.parametrize("uri", ["gs://bucket/prefix", "hdfs://name/path"])
 def test_a_store_of_an_unknown_kind_is_refused(monkeypatch, uri):
     monkeypatch.setenv("RECYCLE_STORE", uri)
-    with pytest.raises(BadParameter, match=uri):
+    with pytest.raises(BadParameter, match=uri.partition("//")[0]):
         open_store()
 
 
