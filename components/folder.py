@@ -46,6 +46,13 @@ class FolderSource:
         """What the manifest says, else the absolute path."""
         return self.manifest.origin if self.manifest else {"kind": "folder", "path": self.reference}
 
+    def is_newer_than_its_manifest(self) -> bool:
+        """Whether a file was written since the manifest was; without one, whether there is a file."""
+        if self.manifest is None:
+            return True
+        written = (self.path / MANIFEST).stat().st_mtime_ns
+        return any((self.path / file.path).stat().st_mtime_ns > written for file in self.manifest.files)
+
     def files(self) -> tuple[SourceFile, ...]:
         """Every file of the checkpoint, directly in the folder, sorted by name.
 

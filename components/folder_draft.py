@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from pydantic import ValidationError
+
 from components.draft import Finished
 from components.folder import FolderSource
 from components.shard_file import ShardFile
@@ -36,7 +38,10 @@ class FolderDraft:
         file, record = self.folder / path, _record(self.folder, path)
         if not (file.is_file() and record.is_file()):
             return None
-        finished = Finished.model_validate_json(record.read_bytes())
+        try:
+            finished = Finished.model_validate_json(record.read_bytes())
+        except ValidationError:  # of a machine that lost its power
+            return None
         return finished if file.stat().st_size == finished.size and sha256_file(file) == finished.sha256 else None
 
     def adopt(self, path: str, size: int, sha256: str) -> bool:
@@ -52,7 +57,7 @@ class FolderDraft:
 
     def create(self, path: str, size: int, *, block: int | None = None) -> "FolderOutput":
         """Begin a file."""
-        return FolderOutput(self.folder, path, size, resumed=block is not None)
+        return FolderOutput(self.folder, path, size, block)
 
     def discard(self) -> None:
         """Remove the folder."""
@@ -68,14 +73,14 @@ class FolderDraft:
 class FolderOutput:
     """A file that is visible in its folder once it is complete (see `components.draft.Output`)."""
 
-    def __init__(self, folder: Path, path: str, size: int, *, resumed: bool) -> None:
-        self._folder, self._path, self._size = folder, path, size
+    def __init__(self, folder: Path, path: str, size: int, block: int | None) -> None:
+        self._folder, self._path, self._size, self._block = folder, path, size, block or size
         self._part, self._journal = folder / f".{path}.part", folder / f".{path}.blocks"
-        self.present = self._earlier() if resumed else frozenset()
+        self.present = self._earlier() if block else frozenset()
         if not self.present:
             self._journal.unlink(missing_ok=True)
         self._file = ShardFile(self._part, size, fresh=not self.present)
-        self._written = self._journal.open("ab", buffering=0) if resumed else None
+        self._written = self._journal.open("ab", buffering=0) if block else None
 
     def __enter__(self) -> "FolderOutput":
         return self
@@ -113,8 +118,10 @@ class FolderOutput:
     def _earlier(self) -> frozenset[int]:
         if not (self._part.is_file() and self._journal.is_file() and self._part.stat().st_size == self._size):
             return frozenset()
-        # The last line may have been cut off.
-        return frozenset(int(line) for line in self._journal.read_bytes().split(b"\n")[:-1])
+        # A machine that lost its power may have cut off a line, or left zeros.
+        lines = self._journal.read_bytes().split(b"\n")[:-1]
+        offsets = {int(line) for line in lines if line.isdigit()}
+        return frozenset(offset for offset in offsets if offset < self._size and offset % self._block == 0)
 
 
 def _record(folder: Path, path: str) -> Path:

@@ -12,7 +12,7 @@ class ShardFile:
     """A new file of known size that several threads fill, each its own bytes.
 
     Whole pages go past the page cache where the file system allows it: a copy there costs more than the arithmetic,
-    and would push out the inputs. Used as a context manager; `finish` makes the content durable.
+    and would push out the inputs. `close` ends it; `finish` makes the content durable.
     """
 
     def __init__(self, path: Path, size: int, *, fresh: bool = True) -> None:
@@ -29,7 +29,7 @@ class ShardFile:
         self._cached = os.open(path, os.O_CREAT | os.O_WRONLY | (os.O_TRUNC if fresh else 0), 0o644)
         self._direct: int | None = None
         try:
-            if size:
+            if size and fresh:
                 _reserve(self._cached, size)
             self._direct = _open_direct(path)
         except BaseException:

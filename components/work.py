@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from components.errors import OutputConflict, StorageFull
+from components.errors import OutputConflict, ServiceUnavailable, StorageFull
 from components.folder import BLOCK_BYTES, reading_errors
 
 Result = TypeVar("Result")
@@ -26,6 +26,8 @@ UNWRITABLE = (
     errno.EPERM,
     errno.EROFS,
 )
+
+FAILING = (errno.EIO, errno.EROFS, errno.ESTALE, errno.EFBIG)
 
 
 @contextmanager
@@ -110,6 +112,7 @@ def disk_errors(place: Path) -> Iterator[None]:
     Raises:
         StorageFull: no space or quota is left at `place`.
         OutputConflict: `place` may not be written.
+        ServiceUnavailable: the disk fails.
     """
     try:
         yield
@@ -122,6 +125,11 @@ def disk_errors(place: Path) -> Iterator[None]:
         if error.errno in UNWRITABLE and error.filename is not None:
             raise OutputConflict(
                 f"{error.filename} cannot be written ({error.strerror})", do="choose a place that you may write to"
+            ) from None
+        if error.errno in FAILING:
+            raise ServiceUnavailable(
+                f"the disk that holds {place} fails ({error.strerror})",
+                do="check the disk; then run the same command again: it goes on where it stopped",
             ) from None
         raise
 

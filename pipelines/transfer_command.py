@@ -5,6 +5,7 @@ from pathlib import Path
 from components.checkpoint import Checkpoint
 from components.compatibility import ROLES, plan_transfer
 from components.errors import OutputConflict
+from components.folder import FolderSource
 from components.hub import HubSource
 from components.identify import verify
 from components.layout import Layout, read_layout
@@ -59,4 +60,6 @@ def verify_reference(reference: str) -> tuple[Checkpoint, bool]:
 def _parent(layout: Layout) -> Parent:
     if isinstance(layout.source, HubSource):
         return Parent.saved(save_checkpoint(layout.source.reference, open_store()))
-    return Parent(layout=layout, manifest=layout.source.manifest)
+    # Weights that were written after their manifest are not what it says: then their digests are taken.
+    vouched = not (isinstance(layout.source, FolderSource) and layout.source.is_newer_than_its_manifest())
+    return Parent(layout=layout, manifest=layout.source.manifest if vouched else None)

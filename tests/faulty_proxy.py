@@ -223,7 +223,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client was killed, and the server would wait for the rest
+            self._hang_up()
+            return
         with self.server.proxy.passing():
             self._pass(body)
 

@@ -185,10 +185,10 @@ class Stream:
             work = _Pass(shard=shard, output=output, computed=computed)
             output.write(0, memoryview(shard.header))
             work.sha256.update(shard.header)
-            futures = [
-                self._pool.submit(self._work, work, next(self._numbers), span) for span in cut(shard, self._span_bytes)
-            ]
+            futures = []
             try:
+                for span in cut(shard, self._span_bytes):
+                    futures.append(self._pool.submit(self._work, work, next(self._numbers), span))
                 for future in futures:
                     work.measured.extend(future.result())
                 if not work.wrongly_kept():

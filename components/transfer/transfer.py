@@ -9,7 +9,7 @@ from components.checkpoint import MANIFEST, Checkpoint, Derivation, File, derive
 from components.compatibility import ROLES, TARGET_BASE, TransferPlan, plan_transfer, refuse_same
 from components.copying import digest_of_file, write_file
 from components.draft import Draft
-from components.errors import OutputConflict, RecycleError, StorageFull
+from components.errors import BadCheckpoint, Incompatible, OutputConflict, StorageFull
 from components.folder import FolderSource
 from components.folder_draft import FolderDraft
 from components.identify import check_at_rest, check_digest, described, identify
@@ -56,8 +56,6 @@ class Parent:
             BadCheckpoint: a file was changed meanwhile.
         """
         source = self.layout.source
-        if self.manifest is None:
-            check_at_rest(self.layout)
         digests = weights | {
             file.path: digest_of_file(source, file.path, file.size)
             for file in self.layout.files
@@ -217,16 +215,18 @@ def _already_there(transfer: Transfer, output: Path) -> Checkpoint | None:
 def _write(transfer: Transfer, plan: TransferPlan, draft: Draft) -> tuple[Checkpoint, Statistics]:
     """Write the result's files, going on where an earlier try stopped."""
     beside = files_beside(plan)
-    with (
-        Progress("transferring", plan.bytes_to_read + plan.bytes_to_write) as progress,
-        Stream(plan, draft, digested=transfer.digested, memory=transfer.memory, progress=progress.advance) as stream,
-    ):
-        records = {shard.file: stream.write_shard(shard) for shard in plan.shards}
-        digests = stream.input_digests()
     try:
+        with (
+            Progress("transferring", plan.bytes_to_read + plan.bytes_to_write) as progress,
+            Stream(
+                plan, draft, digested=transfer.digested, memory=transfer.memory, progress=progress.advance
+            ) as stream,
+        ):
+            records = {shard.file: stream.write_shard(shard) for shard in plan.shards}
+            digests = stream.input_digests()
         parents = {role: _identified(parent, digests.get(role)) for role, parent in transfer.parents.items()}
         refuse_same(*(parents[role].digest for role in ROLES))
-    except RecycleError:
+    except (BadCheckpoint, Incompatible):
         draft.discard()  # made of what should not have been read
         raise
     files = [File(path=path, size=record.size, sha256=record.sha256) for path, record in records.items()]
@@ -244,6 +244,7 @@ def _write(transfer: Transfer, plan: TransferPlan, draft: Draft) -> tuple[Checkp
 
 
 def _identified(parent: Parent, weights: dict[str, str] | None) -> Checkpoint:
+    check_at_rest(parent.layout)
     if weights is not None:
         return parent.identified(weights)
     if parent.manifest is None:

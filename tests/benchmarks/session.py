@@ -22,7 +22,6 @@ class Session:
     def __init__(self, folder: Path, llama: Llama, *, checkpoints: int, sparse: bool = False) -> None:
         """Generate the inputs where there is room for `checkpoints` of them, or of holes and one result."""
         machine.need_space(folder, checkpoints * size(llama.tensors) * BF16_BYTES)
-        self._folder = folder
         self._output = folder / "out"
         self._expected = folder / "expected"
         self._tiny = generate(folder / "tiny", Llama.of(TINY))

@@ -19,7 +19,7 @@ import torch
 from test_against_reference import write_model
 
 from components.checkpoint import MANIFEST
-from components.errors import BadCheckpoint, BadReference, OutputConflict, StorageFull
+from components.errors import BadCheckpoint, BadReference, OutputConflict, ServiceUnavailable, StorageFull
 from components.folder import FolderSource
 from components.identify import verify
 from components.shard_file import ShardFile
@@ -108,7 +108,7 @@ def test_a_finished_shard_is_not_made_again(folders, tmp_path, monkeypatch):
         return real(self, shard, computed=computed)
 
     monkeypatch.setattr(stream.Stream, "_one_pass", failing)
-    with pytest.raises(OSError, match="Input/output"):
+    with pytest.raises(ServiceUnavailable, match="Input/output"):
         transfer(folders, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     transfer(folders, tmp_path / "out")
@@ -280,7 +280,7 @@ class Killer:
                 return write(descriptor, data, offset)
             done = write(descriptor, data[:half], offset)
             self.point()
-            return done
+            return done + write(descriptor, data[done:], offset + done)
 
         return wrapped
 
@@ -371,7 +371,7 @@ def test_a_read_that_fails(long_folders, tmp_path, monkeypatch, in_spans, number
 
 
 @pytest.mark.parametrize("number", [1, 2, 7, 12])
-@pytest.mark.parametrize(("error", "told"), [(errno.EIO, OSError), (errno.ENOSPC, StorageFull)])
+@pytest.mark.parametrize(("error", "told"), [(errno.EIO, ServiceUnavailable), (errno.ENOSPC, StorageFull)])
 def test_a_write_that_fails(long_folders, tmp_path, monkeypatch, in_spans, number, error, told):
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", failing_at(os.pwrite, number, error))

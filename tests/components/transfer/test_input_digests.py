@@ -263,8 +263,18 @@ class TestVerified:
     def test_unverified_reads_no_more_than_it_needs(self, tmp_path, monkeypatch):
         folders = with_manifests(world(tmp_path))
         damage(folders[0] / "model.safetensors")
+        os.utime(folders[0] / "model.safetensors", ns=(0, 0))
         checkpoint, _ = run(folders, tmp_path / "out")
         assert checkpoint.derivation.parents[ROLES[0]] == Checkpoint.read(folders[0] / MANIFEST).digest
+
+    def test_weights_written_after_their_manifest_are_read(self, tmp_path):
+        folders = with_manifests(world(tmp_path))
+        run(folders, tmp_path / "out")
+        damage(folders[0] / "model.safetensors")
+        with pytest.raises(DigestMismatch):
+            run(folders, tmp_path / "out")
+        with pytest.raises(DigestMismatch):
+            run(folders, tmp_path / "other")
 
 
 class TestChangedMeanwhile:

@@ -192,6 +192,26 @@ def _state(folder):
     return folder.stat().st_mtime_ns, {name: (s.st_ino, s.st_size, s.st_mtime_ns) for name, s in stats.items()}
 
 
+@pytest.mark.parametrize("span", [ONE_UNIT, 3 * ONE_UNIT])
+def test_rows_that_a_vocabulary_grew_by_are_added_to_zero(tmp_path, monkeypatch, span):
+    """Whatever else the buffers held before, and although some spans have nothing of the bases."""
+    monkeypatch.setattr(stream, "LARGEST_SPAN", span)
+    monkeypatch.setattr(stream, "_cores", lambda: 1)
+    monkeypatch.setattr(stream, "THREADS_PER_CORE", 1)
+    embeddings = "model.embed_tokens.weight"
+    rows = UNIT // 8 + 3, 4 * UNIT // 8 + 5, UNIT // 8 + 7
+    models = [
+        {
+            "before": normal(4 * UNIT, seed),
+            embeddings: normal(8 * count, seed + 10).reshape(-1, 8),
+            "z": normal(9, seed),
+        }
+        for seed, count in enumerate(rows)
+    ]
+    run(write(tmp_path, models), tmp_path / "out")
+    assert_equal(in_order(tmp_path / "out"), reference(*models))
+
+
 @pytest.fixture
 def elsewhere(tmp_path):
     """A folder on another file system than the inputs', one that may not know direct writes."""
