@@ -36,6 +36,8 @@ from components.store import open_store
 from components.transfer.transfer import transfer_in_store
 from tinymodels import make_checkpoint, read_weights, write_weights
 
+pytestmark = pytest.mark.slow  # a run for each request at which one may be killed
+
 # ruff: noqa: F811 - fixtures are imported, and asked for by name
 
 BLOCK = 5 << 20
