@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,6 +83,30 @@ class Checkpoint(BaseModel):
         """
         return tuple(
             SourceFile(path=check_path(file.path, self.name), size=file.size, sha256=file.sha256) for file in self.files
+        )
+
+    def find_in(self, found: Iterable[SourceFile], where: str) -> tuple[SourceFile, ...]:
+        """Its files among those found beside the manifest, in `where`, with the digests that it has of them.
+
+        Raises:
+            BadCheckpoint: a file is missing or has another size, or its name leads out of the checkpoint.
+        """
+        there = {file.path: file for file in found}
+        for file in self.files:
+            if file.path not in there or there[file.path].size != file.size:
+                state = f"has {there[file.path].size} bytes" if file.path in there else "is missing"
+                raise BadCheckpoint(
+                    f"{where} is damaged: {file.path} {state}; the manifest says {file.size} bytes",
+                    do="save or transfer the checkpoint again",
+                )
+        return tuple(
+            SourceFile(
+                path=check_path(file.path, where),
+                size=file.size,
+                sha256=file.sha256,
+                version=there[file.path].version,
+            )
+            for file in self.files
         )
 
     def lost(self) -> BadReference:

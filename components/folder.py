@@ -9,7 +9,7 @@ from pathlib import Path
 
 from components.checkpoint import MANIFEST, Checkpoint
 from components.errors import BadCheckpoint, BadReference
-from components.source import PICKLE_SUFFIXES, SourceFile, belongs, check_path, is_plain
+from components.source import PICKLE_SUFFIXES, SourceFile, belongs, is_plain
 
 BLOCK_BYTES = 8 << 20
 
@@ -61,7 +61,7 @@ class FolderSource:
             BadCheckpoint: a file that the manifest lists is missing or has another size.
         """
         try:
-            found = {
+            stats = {
                 entry.name: entry.stat()
                 for entry in sorted(self.path.iterdir())
                 if entry.name != MANIFEST and belongs(entry.name) and is_plain(entry.name) and entry.is_file()
@@ -71,26 +71,11 @@ class FolderSource:
                 f"{self.path} cannot be read as a folder ({error.strerror})",
                 do="give the folder that holds config.json",
             ) from None
-        if self.manifest is None:
-            return tuple(
-                SourceFile(path=name, size=stat.st_size, version=_version(stat)) for name, stat in found.items()
-            )
-        for file in self.manifest.files:
-            if file.path not in found or found[file.path].st_size != file.size:
-                state = f"has {found[file.path].st_size} bytes" if file.path in found else "is missing"
-                raise BadCheckpoint(
-                    f"{self.reference} is damaged: {file.path} {state}; the manifest says {file.size} bytes",
-                    do="save or transfer the checkpoint again",
-                )
-        return tuple(
-            SourceFile(
-                path=check_path(file.path, self.reference),
-                size=file.size,
-                sha256=file.sha256,
-                version=_version(found[file.path]),
-            )
-            for file in self.manifest.files
+        found = tuple(
+            SourceFile(path=name, size=stat.st_size, version=f"{stat.st_ino}-{stat.st_mtime_ns}")
+            for name, stat in stats.items()
         )
+        return self.manifest.find_in(found, self.reference) if self.manifest else found
 
     def pickles(self) -> tuple[str, ...]:
         """Names of pickled weights in the folder."""
@@ -122,10 +107,6 @@ class FolderSource:
                         do="get the checkpoint again",
                     )
                 start, buffer = start + read, buffer[read:]
-
-
-def _version(stat: os.stat_result) -> str:
-    return f"{stat.st_ino}-{stat.st_mtime_ns}"
 
 
 @contextmanager

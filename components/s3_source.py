@@ -8,7 +8,7 @@ from functools import cached_property
 from components.checkpoint import MANIFEST, Checkpoint
 from components.errors import BadCheckpoint, DigestMismatch
 from components.s3 import Absent, Bucket
-from components.source import PICKLE_SUFFIXES, SourceFile, belongs, check_path, is_plain
+from components.source import PICKLE_SUFFIXES, SourceFile, belongs, is_plain
 
 
 class S3Source:
@@ -55,26 +55,10 @@ class S3Source:
         """
         listed = {entry.key: entry for entry in self.place.objects() if _is_file(entry.key)}
         self._etags = {path: entry.etag for path, entry in listed.items()}
-        if self.manifest is None:
-            return tuple(
-                SourceFile(path=path, size=entry.size, version=entry.etag) for path, entry in sorted(listed.items())
-            )
-        for file in self.manifest.files:
-            if file.path not in listed or listed[file.path].size != file.size:
-                state = f"has {listed[file.path].size} bytes" if file.path in listed else "is missing"
-                raise BadCheckpoint(
-                    f"{self.reference} is damaged: {file.path} {state}; the manifest says {file.size} bytes",
-                    do="save or transfer the checkpoint again",
-                )
-        return tuple(
-            SourceFile(
-                path=check_path(file.path, self.reference),
-                size=file.size,
-                sha256=file.sha256,
-                version=listed[file.path].etag,
-            )
-            for file in self.manifest.files
+        found = tuple(
+            SourceFile(path=path, size=entry.size, version=entry.etag) for path, entry in sorted(listed.items())
         )
+        return self.manifest.find_in(found, self.reference) if self.manifest else found
 
     def pickles(self) -> tuple[str, ...]:
         """Names of pickled weights under the prefix."""

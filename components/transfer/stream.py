@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import TracebackType
 
 import numpy as np
@@ -164,11 +165,11 @@ class Stream:
             self._progress(shard.size + shard.bytes_to_read)
             return finished
         done = self._one_pass(shard, computed=frozenset())
-        if done.wrongly_kept():
+        if done.wrongly_kept:
             self._progress(-(shard.size + shard.bytes_to_read))
             for role, digests in self._digests.items():
                 digests.again({tensor.parents[role].file for tensor in shard.tensors})
-            done = self._one_pass(shard, computed=done.wrongly_kept())
+            done = self._one_pass(shard, computed=done.wrongly_kept)
         return Finished(size=shard.size, sha256=done.sha256.hexdigest(), note=done.note)
 
     def input_digests(self) -> dict[str, dict[str, str]]:
@@ -191,7 +192,7 @@ class Stream:
                     futures.append(self._pool.submit(self._work, work, next(self._numbers), span))
                 for future in futures:
                     work.measured.extend(future.result())
-                if not work.wrongly_kept():
+                if not work.wrongly_kept:
                     output.finish(work.sha256.hexdigest(), work.note)
             except BaseException as error:
                 self._line.stop(error)
@@ -310,7 +311,7 @@ class _Pass:
     sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     measured: list[_Measured] = field(default_factory=list)
 
-    @property
+    @cached_property
     def note(self) -> str:
         """The statistics of the tensors that are computed, in the shard's order (see `ShardStatistics`)."""
         statistics = tuple(
@@ -319,6 +320,7 @@ class _Pass:
         )
         return ShardStatistics.dump_json(statistics).decode()
 
+    @cached_property
     def wrongly_kept(self) -> frozenset[str]:
         """Tensors that the fine-tune changed, but not in a piece where adding +0 would have turned a −0 into +0.
 
