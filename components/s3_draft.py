@@ -58,11 +58,7 @@ class S3Draft:
             return False
         if self._store.under(key) != self.place.under(path) and not self._copy(key, path, size):
             return False
-        found = self.place.head(path)
-        if found is None or found.size != size or digest_of_file(self.source, path, size) != sha256:
-            return False
-        _keep(self.place, path, Finished(size=size, sha256=sha256, etag=found.etag))
-        return True
+        return self.recover(path, size, sha256)
 
     def _copy(self, key: str, path: str, size: int) -> bool:
         if size > COPIED_IN_PARTS:

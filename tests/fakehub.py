@@ -23,6 +23,9 @@ from types import TracebackType
 from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import pytest
+from huggingface_hub import close_session
+
 LFS_SUFFIXES = (".safetensors", ".bin", ".model", ".pt", ".parquet")
 
 NAME = r"(?:datasets/)?[^/]+/[^/]+"
@@ -397,3 +400,15 @@ def _blob(path: Path) -> str:
 
 def _git_blob(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def server():
+    """The hub of a module's tests. Making the client takes longer than most tests: it is made once, with no proxy."""
+    with pytest.MonkeyPatch.context() as environment, FakeHub() as hub:
+        for name in list(os.environ):
+            if name.lower().endswith("_proxy"):
+                environment.delenv(name)
+        close_session()
+        yield hub
+        close_session()

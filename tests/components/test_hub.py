@@ -30,8 +30,10 @@ from components.reference import open_checkpoint
 from components.save_checkpoint.save import save_checkpoint
 from components.source import Source
 from components.store import open_store
-from fakehub import FakeHub
+from fakehub import FakeHub, server  # noqa: F401 - a fixture
 from tinymodels import make_checkpoint
+
+# ruff: noqa: F811 - fixtures are imported, and asked for by name
 
 TOKEN = "hf_planted0secret1token2value3"
 WEIGHTS = bytes(range(256)) * 1200
@@ -57,18 +59,6 @@ def folder(tmp_path):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     return folder
-
-
-@pytest.fixture(scope="module")
-def server():
-    # Making the client takes longer than most tests: it is made once, with no proxy.
-    with pytest.MonkeyPatch.context() as environment, FakeHub() as hub:
-        for name in list(os.environ):
-            if name.lower().endswith("_proxy"):
-                environment.delenv(name)
-        close_session()
-        yield hub
-        close_session()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tinymodels import make_checkpoint
+from tinysuites import write_suite
 
 COMMAND = [sys.executable, "-c", "from pipelines.cli import main; main()"]
 SECRET = "hunter22-planted-secret"
@@ -28,34 +29,6 @@ STEPS = [
     "compare",
     "register",
 ]
-
-
-def write_suite(folder):
-    (folder / "tasks").mkdir(parents=True)
-    rows = [{"id": f"q{i}", "question": f"Where does word{i} live ?", "answer": f"word{i + 1}"} for i in range(6)]
-    (folder / "tasks/places.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    task = {
-        "task": "places",
-        "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": "places.jsonl"}},
-        "test_split": "test",
-        "output_type": "generate_until",
-        "doc_to_text": "{{question}}",
-        "doc_to_target": "The answer is {{answer}}.",
-        "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": 8},
-        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
-    }
-    (folder / "tasks/places.yaml").write_text(yaml.safe_dump(task))
-    suite = {
-        "name": "places",
-        "description": "Six questions.",
-        "harness": "lm-eval",
-        "include_path": "tasks",
-        "tasks": [{"name": "places", "description": "Where words live", "metric": "exact_match,none"}],
-        "settings": {"apply_chat_template": True, "batch_size": 8, "dtype": "float32"},
-    }
-    (folder / "suite.yaml").write_text(yaml.safe_dump(suite))
-    return folder / "suite.yaml"
 
 
 def write_recipe(folder):
@@ -89,7 +62,16 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
     make_checkpoint(folder / "release-1", seed=0, shards=2)
     make_checkpoint(folder / "release-2", seed=1, shards=2)
-    suite, recipe = write_suite(folder / "suite"), write_recipe(folder)
+    suite = write_suite(
+        folder / "suite",
+        name="places",
+        description="Six questions.",
+        task={"description": "Where words live"},
+        questions=6,
+        tokens=8,
+        batch_size=8,
+    )
+    recipe = write_recipe(folder)
     parameters = {
         "source_base": folder / "release-1",
         "target_base": folder / "release-2",

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from click.testing import CliRunner
 
 from components.families import releases, transfers
 from fakehub import FakeHub
 from pipelines.cli import main
 from tinymodels import make_checkpoint
+from tinysuites import write_suite
 
 COMMAND = [sys.executable, "-c", "from pipelines.cli import main; main()"]
 REPOS = ("meta-llama/Meta-Llama-3-8B", "meta-llama/Meta-Llama-3-8B-Instruct", "meta-llama/Llama-3.1-8B")
@@ -21,34 +21,6 @@ REPOS = ("meta-llama/Meta-Llama-3-8B", "meta-llama/Meta-Llama-3-8B-Instruct", "m
 
 def recycle(*arguments):
     return CliRunner().invoke(main, arguments, catch_exceptions=False)
-
-
-def write_suite(folder):
-    (folder / "tasks").mkdir(parents=True)
-    rows = [{"id": f"q{i}", "question": f"Where does word{i} live ?", "answer": f"word{i + 1}"} for i in range(4)]
-    (folder / "tasks/sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    task = {
-        "task": "sums",
-        "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": "sums.jsonl"}},
-        "test_split": "test",
-        "output_type": "generate_until",
-        "doc_to_text": "{{question}}",
-        "doc_to_target": "The answer is {{answer}}.",
-        "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": 4},
-        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
-    }
-    (folder / "tasks/sums.yaml").write_text(yaml.safe_dump(task))
-    suite = {
-        "name": "sums",
-        "description": "Four questions that stand in for GSM8K.",
-        "harness": "lm-eval",
-        "include_path": "tasks",
-        "tasks": [{"name": "sums", "description": "Sums", "metric": "exact_match,none", "benchmark": "GSM8K"}],
-        "settings": {"apply_chat_template": True, "batch_size": 4, "dtype": "float32"},
-    }
-    (folder / "suite.yaml").write_text(yaml.safe_dump(suite))
-    return folder / "suite.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +32,16 @@ def ran(tmp_path_factory):
             hub.add(repo, make_checkpoint(folder / repo, seed=seed), license="llama3")
             for seed, repo in enumerate(REPOS)
         ]
-        given = ["-p", "transfer=llama3:3.0-to-3.1", "-p", f"suite={write_suite(folder / 'suite')}"]
+        suite = write_suite(
+            folder / "suite",
+            name="sums",
+            description="Four questions that stand in for GSM8K.",
+            task={"description": "Sums", "benchmark": "GSM8K"},
+            questions=4,
+            tokens=4,
+            batch_size=4,
+        )
+        given = ["-p", "transfer=llama3:3.0-to-3.1", "-p", f"suite={suite}"]
         done = subprocess.run(
             [*COMMAND, "run", "recycle", *given, "--json"],
             env=environment | {"RECYCLE_HOME": str(folder / "home"), "HF_ENDPOINT": hub.url},

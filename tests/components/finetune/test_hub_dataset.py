@@ -1,29 +1,18 @@
 import json
-import os
 
 import pytest
-from huggingface_hub import close_session
 
 from components.errors import BadParameter, BadReference, DigestMismatch, ServiceUnavailable
 from components.finetune.dataset import HUB_PREFIX, check_dataset, load_examples, pinned
-from fakehub import FakeHub
+from fakehub import FakeHub, server  # noqa: F401 - a fixture
+
+# ruff: noqa: F811 - fixtures are imported, and asked for by name
 
 NAME = "org/sums"
 ROWS = [
     {"messages": [{"role": "user", "content": f"{i} + 1"}, {"role": "assistant", "content": f"{i + 1}"}]}
     for i in range(4)
 ]
-
-
-@pytest.fixture(scope="module")
-def server():
-    with pytest.MonkeyPatch.context() as environment, FakeHub() as hub:
-        for name in list(os.environ):
-            if name.lower().endswith("_proxy"):
-                environment.delenv(name)
-        close_session()
-        yield hub
-        close_session()
 
 
 @pytest.fixture
