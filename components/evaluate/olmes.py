@@ -91,6 +91,8 @@ def _spec(task: OlmesTask, subtask: str, folder: Path | None) -> str:
         spec["limit"] = task.limit
     if folder is not None:
         spec["dataset_path"] = str(folder)
+    if task.revision is not None:
+        spec["revision"] = task.revision
     return json.dumps(spec)
 
 

@@ -1,9 +1,9 @@
 """Evaluation suites: named YAML files beside this module, or one's own."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
 from components import settings
 from components.checkpoint import digest_of
@@ -90,6 +90,14 @@ class OlmesTask(BaseModel):
     """The benchmark that it is, by the name it has in papers, for example `GSM8K`; None where it is none of those."""
     data: str | None = None
     """Folder with its data set, relative to the YAML file; None for the one on the hub."""
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    """Commit of the data set on the hub; None for whatever is there when it is asked."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.data is not None and self.revision is not None:
+            raise ValueError("data and revision are both given: a folder has no commit")
+        return self
 
 
 class OlmesSettings(BaseModel):

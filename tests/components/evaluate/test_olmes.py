@@ -81,6 +81,15 @@ def test_the_exact_command_with_transformers_limits_and_local_data():
     ]
 
 
+def test_a_data_set_is_asked_for_at_its_commit(tmp_path):
+    task = {"name": "gsm8k::tulu", "description": "d", "revision": "e5" * 20}
+    settings = {"add_bos_token": True, "dtype": "bfloat16"}
+    content = {"name": "own", "description": "d", "harness": "olmes", "tasks": [task], "settings": settings}
+    (tmp_path / "own.yaml").write_text(json.dumps(content))
+    asked = ask(str(tmp_path / "own.yaml"), vllm=False, number=0)
+    assert json.loads(asked[asked.index("--task") + 1])["revision"] == "e5" * 20
+
+
 def test_a_model_without_a_chat_template_is_given_one():
     assert load_suite("olmes-instruct").settings.fallback_chat_template == "basic_answer"
     asked = ask("olmes-instruct", vllm=True, number=0, chat_template="basic_answer")

@@ -217,6 +217,15 @@ class TestLocalData:
         with pytest.raises(BadParameter, match=complaint):
             write(**files)
 
+    def test_it_has_no_commit(self, write, tmp_path):
+        write()
+        file = tmp_path / "own.yaml"
+        content = yaml.safe_load(file.read_text())
+        content["tasks"][0]["revision"] = "e5" * 20
+        file.write_text(yaml.safe_dump(content))
+        with pytest.raises(BadParameter, match="a folder has no commit"):
+            load_suite(str(file))
+
     def test_a_folder_that_is_not_there(self, write, tmp_path):
         write()
         shutil.rmtree(tmp_path / "gsm8k")
