@@ -2,11 +2,19 @@
 
 import logging
 import re
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from components import settings
+from components import __version__, settings
+from components.checkpoint import MANIFEST, Checkpoint, digest_of
 from components.errors import BadReference
 from components.folder import FolderSource
+from components.identify import identify
+from components.layout import read_layout
+from components.store import Store, open_store
 from components.work import claimed
 
 PREFIX = "demo:"
@@ -43,6 +51,33 @@ def demo_source(name: str) -> DemoSource:
     if not release.is_dir():
         from components.demo.releases import build
 
-        with claimed(release, wait=True):
+        def make() -> None:
             build(name, folder, progress=logger.info)
+
+        with claimed(release, wait=True):
+            store = open_store()
+            if store.uri.startswith("s3://"):
+                _through(store, release, make)
+            else:
+                make()
     return DemoSource(path=release)
+
+
+def _through(store: Store, release: Path, make: Callable[[], None]) -> None:
+    """Get a release from a store that other machines see too, where one of them made it; else make and share it."""
+    key = digest_of(["demo", __version__, release.name])
+
+    def share(work: Path) -> Checkpoint:
+        make()
+        output = work / release.name
+        shutil.copytree(release, output, dirs_exist_ok=True)
+        made = identify(read_layout(FolderSource(path=output)))
+        store.remember("demo", key, made.digest)
+        return store.take(output, made)
+
+    made = store.once(f"demo-{key}", lambda: store.recall_checkpoint("demo", key), share)
+    if not release.is_dir():
+        release.parent.mkdir(parents=True, exist_ok=True)
+        with store.local(made) as copy, TemporaryDirectory(dir=release.parent, prefix=f".{release.name}-") as scratch:
+            whole = shutil.copytree(copy, Path(scratch) / release.name, ignore=shutil.ignore_patterns(MANIFEST))
+            whole.rename(release)
