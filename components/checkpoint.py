@@ -118,7 +118,8 @@ class Checkpoint(BaseModel):
         """The error where its files cannot be found."""
         return BadReference(
             f"the files of {self.name} are neither at {self.uri} nor in the store",
-            do="set RECYCLE_STORE to the store that holds them, or save the checkpoint again",
+            do="set RECYCLE_STORE to the store that holds them, or save the checkpoint again (on a cluster with "
+            "--no-cache: KFP remembers results and does not look whether they are still there)",
         )
 
     def to_json(self) -> bytes:
@@ -237,6 +238,13 @@ def derivation_of(checkpoint: Checkpoint) -> Derivation:
 def content_digest(files: tuple[File, ...]) -> str:
     """sha256 over the canonical JSON of the sorted (path, size, sha256)."""
     return digest_of(sorted([file.path, file.size, file.sha256] for file in files))
+
+
+def state_of(layout: Layout) -> str:
+    """A digest that is another one when the files may have changed: by what their source knows without reading."""
+    # Of a manifest beside files that were changed since, the digests are still the old ones: the version too.
+    known = [[file.path, file.size, file.sha256 or file.git_blob, file.version] for file in layout.files]
+    return digest_of([layout.source.uri, known])
 
 
 def digest_of(document: Any) -> str:  # noqa: ANN401 - whatever JSON can say

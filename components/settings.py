@@ -5,6 +5,8 @@ RECYCLE_STORE  the checkpoint store (default `$RECYCLE_HOME/store`)
 RECYCLE_RUN_ID names the pipeline run that a step belongs to
 RECYCLE_MEMORY what a transfer may take for its buffers, for example 2GB (default 512MB)
 
+RECYCLE_SCRATCH_EVALUATE, RECYCLE_SCRATCH_FINETUNE  on a cluster, how large these steps' scratch volumes are
+
 RECYCLE_OPEN_INSTRUCT        the checkout of Open-Instruct that recipes for it run
 RECYCLE_OPEN_INSTRUCT_PYTHON the python of its environment (default `.venv/bin/python` in the checkout)
 RECYCLE_OLMES                the checkout of OLMES that suites for it run
@@ -18,7 +20,12 @@ from pathlib import Path
 
 from components.errors import BadParameter
 
-UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+UNITS = {"B": 1} | {
+    f"{letter}{ending}": base**power
+    for power, letter in enumerate("KMGT", start=1)
+    for base, endings in ((10**3, ("", "B")), (2**10, ("I", "IB")))
+    for ending in endings
+}
 
 
 def home() -> Path:
@@ -39,6 +46,12 @@ def run_id() -> str:
 def memory() -> int:
     """What a transfer may take for its buffers, in bytes."""
     return parse_bytes(os.environ.get("RECYCLE_MEMORY") or "512MB")
+
+
+def scratch(step: str) -> int | None:
+    """Size of a step's scratch volume in bytes, None where it is not known."""
+    size = os.environ.get(f"RECYCLE_SCRATCH_{step.upper()}")
+    return parse_bytes(size) if size else None
 
 
 def open_instruct() -> Path | None:
@@ -99,12 +112,12 @@ def folder(name: str, do: str) -> Path:
 
 
 def parse_bytes(text: str) -> int:
-    """Read a size such as `512MB`, `1.5GiB` or a plain number of bytes.
+    """Read a size such as `512MB`, `1.5GiB`, Kubernetes' `5Gi`, or a plain number of bytes.
 
     Raises:
         BadParameter: it is none.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]I?B|B)?", text.strip(), re.ASCII | re.IGNORECASE)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]I?B?|B)?", text.strip(), re.ASCII | re.IGNORECASE)
     if match is None:
         raise BadParameter(f"the memory is {text!r}, which is not a size", do="give a size such as 512MB or 2GiB")
     return int(float(match[1]) * UNITS[(match[2] or "B").upper()])

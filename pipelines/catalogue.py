@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from components.errors import BadParameter
+from pipelines.task import Pipeline
 
 PIPELINES = {"recycle": "pipelines.recycle", "finetune-and-recycle": "pipelines.finetune_and_recycle"}
 """Module by pipeline name; the pipeline is the module's function of the same name."""
@@ -13,7 +14,7 @@ PIPELINES = {"recycle": "pipelines.recycle", "finetune-and-recycle": "pipelines.
 TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
-def load_pipeline(name: str) -> Any:  # noqa: ANN401 - kfp has no types
+def load_pipeline(name: str) -> Pipeline:
     """The pipeline called `name`.
 
     Raises:
@@ -21,7 +22,8 @@ def load_pipeline(name: str) -> Any:  # noqa: ANN401 - kfp has no types
     """
     if name not in PIPELINES:
         raise BadParameter(f"there is no pipeline {name!r}", do=f"use one of {', '.join(PIPELINES)}")
-    return getattr(import_module(PIPELINES[name]), name.replace("-", "_"))
+    found: Pipeline = getattr(import_module(PIPELINES[name]), name.replace("-", "_"))
+    return found
 
 
 def parse_parameters(name: str, assignments: Iterable[str]) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def parse_parameters(name: str, assignments: Iterable[str]) -> dict[str, Any]:
     Raises:
         BadParameter: an assignment names no parameter, or its value is not of the parameter's type.
     """
-    signature = inspect.signature(load_pipeline(name).pipeline_func)
+    signature = inspect.signature(load_pipeline(name).function)
     parameters = {key: parameter.default for key, parameter in signature.parameters.items()}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")

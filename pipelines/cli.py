@@ -71,22 +71,51 @@ def run(pipeline: str, assignments: tuple[str, ...], as_json: bool) -> None:
     click.echo(f"Took {result.seconds:.0f} s.")
 
 
+def resource_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: what steps ask of the cluster, for all commands that compile a pipeline."""
+    options = [
+        click.option(
+            "--resources",
+            "profile",
+            default="cpu",
+            show_default=True,
+            help="What steps ask of the cluster: cpu, gpu, or a .yaml file of your own.",
+        ),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="STEP.SETTING=VALUE",
+            help="Change one of them: evaluate.gpus=2, '*.storage_class=fast', registry=ghcr.io/acme.",
+        ),
+        click.option("--cache/--no-cache", "caching", default=True, help="Let KFP reuse results of earlier runs."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 @main.command("compile")
 @click.argument("pipeline")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write [default: PIPELINE.yaml].")
+@resource_options
 @told
-def compile_pipeline(pipeline: str, output: Path | None) -> None:
+def compile_pipeline(
+    pipeline: str, output: Path | None, profile: str, settings: tuple[str, ...], caching: bool
+) -> None:
     """Write PIPELINE as the YAML that the KFP UI takes."""
     from kfp import compiler
 
     from components.work import disk_errors
     from pipelines.catalogue import load_pipeline
+    from pipelines.resources import load_resources
 
     path = output or Path(f"{pipeline}.yaml")
     if path.suffix not in (".yaml", ".yml"):
         raise BadParameter(f"KFP writes pipelines to .yaml files, not to {path}", do="give a name that ends in .yaml")
+    made = load_pipeline(pipeline).build(load_resources(profile, settings, caching=caching))
     with disk_errors(path):
-        compiler.Compiler().compile(load_pipeline(pipeline), str(path))
+        compiler.Compiler().compile(made, str(path))
     click.echo(path)
 
 

@@ -5,12 +5,11 @@ from kfp import dsl
 from components.compare.component import compare
 from components.finetune.component import finetune
 from components.resolve.component import resolve
-from components.save_checkpoint.component import save_checkpoint
-from pipelines.judged import evaluated, transfer_and_judge
+from pipelines.judged import evaluated, saved_checkpoint, transfer_and_judge
 from pipelines.task import pipeline, task
 
 
-@pipeline
+@pipeline()
 def finetune_and_recycle(
     transfer: str = "",
     source_base: str = "",
@@ -68,7 +67,7 @@ def finetune_and_recycle(
         "resolve",
     )
     source, target = (
-        task(save_checkpoint(reference=found.outputs[output], role=role), f"save {role}").outputs["checkpoint"]
+        saved_checkpoint(found, output, role)
         for role, output in (("source base", "source_base"), ("target base", "target_base"))
     )
     suite, recipe = found.outputs["suite"], found.outputs["recipe"]

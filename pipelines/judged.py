@@ -1,10 +1,12 @@
 """The second half of every pipeline that makes one recycled model: transfer, evaluate, compare, register."""
 
 from kfp.dsl.pipeline_channel import PipelineChannel
+from kfp.dsl.pipeline_task import PipelineTask
 
 from components.compare.component import compare
 from components.evaluate.component import evaluate
 from components.register.component import register
+from components.save_checkpoint.component import save_checkpoint
 from components.transfer.component import transfer
 from pipelines.task import task
 
@@ -60,6 +62,18 @@ def transfer_and_judge(
         "register",
     )
     return comparison
+
+
+def saved_checkpoint(found: PipelineTask, output: str, role: str) -> PipelineChannel:
+    """Add the saving of a checkpoint that `resolve` found.
+
+    Args:
+        found: the task of `resolve`.
+        output: which of its outputs names the checkpoint.
+        role: what the checkpoint is in this pipeline, for people.
+    """
+    saving = save_checkpoint(reference=found.outputs[output], state=found.outputs[f"{output}_state"], role=role)
+    return task(saving, f"save {role}").outputs["checkpoint"]
 
 
 def evaluated(checkpoint: PipelineChannel, role: str, suite: PipelineChannel) -> PipelineChannel:

@@ -1,12 +1,11 @@
 """The flagship."""
 
 from components.resolve.component import resolve
-from components.save_checkpoint.component import save_checkpoint
-from pipelines.judged import transfer_and_judge
+from pipelines.judged import saved_checkpoint, transfer_and_judge
 from pipelines.task import pipeline, task
 
 
-@pipeline
+@pipeline()
 def recycle(
     transfer: str = "",
     source_base: str = "",
@@ -58,7 +57,7 @@ def recycle(
         "resolve",
     )
     saved = {
-        role: task(save_checkpoint(reference=found.outputs[output], role=role), f"save {role}").outputs["checkpoint"]
+        role: saved_checkpoint(found, output, role)
         for role, output in (
             ("source base", "source_base"),
             ("source fine-tuned", "source_tuned"),

@@ -11,6 +11,7 @@ import warnings
 from kfp import local
 
 from pipelines.catalogue import load_pipeline
+from pipelines.resources import load_resources
 
 
 def main(name: str, root: str, parameters: str) -> None:
@@ -18,7 +19,9 @@ def main(name: str, root: str, parameters: str) -> None:
     # Images and resources mean nothing to a subprocess, and kfp says so once a task.
     warnings.filterwarnings("ignore", module=r"kfp\.")
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=root)
-    load_pipeline(name)(**json.loads(parameters))
+    # Not tried again here: a step that failed on this machine would fail again.
+    resources = load_resources(assignments=["*.retries=0"], caching=False)
+    load_pipeline(name).build(resources)(**json.loads(parameters))
 
 
 if __name__ == "__main__":

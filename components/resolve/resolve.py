@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from components import settings
+from components.checkpoint import state_of
 from components.compatibility import TransferPlan, plan_transfer
 from components.dtypes import check_policy
 from components.errors import BadParameter
@@ -13,6 +14,7 @@ from components.progress import human_bytes
 from components.reference import open_source
 from components.relatedness import warning
 from components.resolve.gap import sampled_relative_gap
+from components.resolve.room import scratch_needed
 from components.scale import Scale, parse_scale
 
 MODEL_NAME = re.compile(r"\w[\w .-]{0,199}", re.ASCII)
@@ -44,6 +46,11 @@ class Resolution:
         return self.plan.target_base.source.reference
 
     @property
+    def states(self) -> tuple[str, str, str]:
+        """What state the files of the three are in, of a model still to be made those of its base."""
+        return state_of(self.plan.source_base), state_of(self.plan.source_tuned), state_of(self.plan.target_base)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Differences between the checkpoints that are allowed and that a person should know."""
         return () if self.tuned_is_planned else self.plan.notes
@@ -57,6 +64,11 @@ class Resolution:
     def disk_bytes(self) -> int:
         """Room that the store needs for the three inputs and the result."""
         return self.plan.bytes_to_read + self.plan.bytes_to_write
+
+    @property
+    def scratch_needed(self) -> dict[str, int]:
+        """Bytes that steps need on the disk that they work on, by step."""
+        return scratch_needed(self.plan, finetunes=self.tuned_is_planned)
 
     def facts(self) -> dict[str, str]:
         """What was found, for people."""
@@ -73,6 +85,7 @@ class Resolution:
             "bytes to write": human_bytes(self.plan.bytes_to_write),
             "memory": f"{human_bytes(settings.memory())} of buffers at most (RECYCLE_MEMORY)",
             "disk": f"{human_bytes(self.disk_bytes)} in the store",
+            "scratch": ", ".join(f"{human_bytes(needs)} to {step}" for step, needs in self.scratch_needed.items()),
         }
         warned = {"WARNING": self.warning} if self.warning else {}
         return warned | facts | {f"note {number}": note for number, note in enumerate(self.notes, start=1)}

@@ -4,8 +4,9 @@ from components.image import component
 
 
 @component
-def save_checkpoint(reference: str, role: str, checkpoint: Output[Model]) -> None:
+def save_checkpoint(reference: str, state: str, role: str, checkpoint: Output[Model]) -> None:
     """Bring a checkpoint into the store, every byte verified; free when it is there."""
+    # `state` is for KFP's cache alone: files that changed under their name are another input.
     from components.artifact import write_checkpoint
     from components.save_checkpoint.save import save_checkpoint as save
     from components.step import step

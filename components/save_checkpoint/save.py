@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from components.checkpoint import Checkpoint, canonical_json, describe, digest_of
+from components.checkpoint import Checkpoint, canonical_json, describe, state_of
 from components.copying import copy_files, write_file
 from components.identify import check_at_rest
 from components.layout import Layout, read_layout
@@ -23,18 +23,13 @@ def save_checkpoint(reference: str, store: Store) -> Checkpoint:
     source = open_source(reference)
     layout = read_layout(source)
     # Not its reference: one commit of the hub can have two, and is saved once.
-    key = digest_of([source.uri, [_known(file) for file in layout.files]])
+    key = state_of(layout)
     saved = store.once(
         f"save-{key}",
         lambda: store.recall_checkpoint("saved", key),
         lambda work: _save(layout, work, store, key),
     )
     return saved.model_copy(update={"name": source.name, "origin": source.origin})
-
-
-def _known(file: SourceFile) -> list[object]:
-    # The version too: a manifest beside files that were changed since still has their old digests.
-    return [file.path, file.size, file.sha256 or file.git_blob, file.version]
 
 
 def _save(layout: Layout, work: Path, store: Store, key: str) -> Checkpoint:

@@ -1,12 +1,14 @@
 """The compiled pipelines, as KFP's UI and its local runner take them."""
 
 import inspect
+import re
 
 import pytest
 import yaml
 from kfp import compiler
 
 from pipelines.catalogue import PIPELINES, load_pipeline, parse_parameters
+from pipelines.resources import load_resources
 
 NAMES = sorted(PIPELINES)
 
@@ -16,12 +18,30 @@ def name(request):
     return request.param
 
 
+def write(name, path, *arguments, **options):
+    compiler.Compiler().compile(load_pipeline(name).build(load_resources(*arguments, **options)), str(path))
+    return path
+
+
+def compile_in(folder, name, *arguments, **options):
+    spec, platform = yaml.safe_load_all(write(name, folder / f"{name}.yaml", *arguments, **options).read_text())
+    return {"spec": spec, "platform": platform}
+
+
 @pytest.fixture
 def compiled(name, tmp_path):
-    path = tmp_path / f"{name}.yaml"
-    compiler.Compiler().compile(load_pipeline(name), str(path))
-    documents = list(yaml.safe_load_all(path.read_text()))
-    return {"spec": documents[0], "platform": documents[1]}
+    return compile_in(tmp_path, name)
+
+
+def steps_of(compiled):
+    """By executor: the step's name, its container, and its Kubernetes settings."""
+    executors = compiled["spec"]["deploymentSpec"]["executors"]
+    platform = compiled["platform"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert set(platform) == set(executors)
+    return [
+        (re.fullmatch(r"exec-(.*?)(-\d+)?", label)[1], executors[label]["container"], platform[label])
+        for label in executors
+    ]
 
 
 def test_every_parameter_has_a_default_and_is_explained(name, compiled):
@@ -35,13 +55,11 @@ def test_every_parameter_has_a_default_and_is_explained(name, compiled):
 
 
 def test_the_description_is_the_docstring(name, compiled):
-    assert compiled["spec"]["pipelineInfo"]["description"] == inspect.getdoc(load_pipeline(name).pipeline_func)
+    assert compiled["spec"]["pipelineInfo"]["description"] == inspect.getdoc(load_pipeline(name).function)
 
 
 def test_the_flagships_graph_is_flat(tmp_path):
-    path = tmp_path / "recycle.yaml"
-    compiler.Compiler().compile(load_pipeline("recycle"), str(path))
-    spec = next(yaml.safe_load_all(path.read_text()))
+    spec = compile_in(tmp_path, "recycle")["spec"]
     tasks = spec["root"]["dag"]["tasks"]
     for task in tasks.values():
         assert "executorLabel" in spec["components"][task["componentRef"]["name"]]
@@ -49,15 +67,83 @@ def test_the_flagships_graph_is_flat(tmp_path):
     assert {"resolve", "save source base", "transfer", "evaluate recycled", "compare", "register"} <= shown
 
 
-def test_every_task_may_run_under_pod_security_restricted(compiled):
-    executors = compiled["spec"]["deploymentSpec"]["executors"]
-    platform = compiled["platform"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert set(platform) == set(executors)
-    for settings in platform.values():
-        assert settings["securityContext"]["runAsNonRoot"] is True
-        assert settings["securityContext"]["runAsUser"] == "10001"
-    for executor in executors.values():
-        assert "pip install" not in " ".join(map(str, executor["container"]["command"]))
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+class TestEveryTask:
+    @pytest.fixture
+    def steps(self, name, profile, tmp_path):
+        return steps_of(compile_in(tmp_path, name, profile))
+
+    def test_it_may_run_under_pod_security_restricted(self, steps):
+        for _, container, settings in steps:
+            assert settings["securityContext"] == {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
+            assert "pip install" not in " ".join(map(str, container["command"]))
+
+    def test_it_asks_for_what_its_profile_says(self, steps, profile):
+        profiles = load_resources(profile)
+        for step, container, settings in steps:
+            asked = profiles.steps[step]
+            assert container["image"] == profiles.image(step)
+            assert not container["image"].endswith(":latest")
+            resources = container["resources"]
+            assert (resources["resourceCpuRequest"], resources["resourceCpuLimit"]) == (asked.cpu, asked.cpu_limit)
+            assert resources["resourceMemoryLimit"] == asked.memory_limit
+            gpus = resources.get("accelerator", {})
+            assert (gpus.get("resourceType"), gpus.get("resourceCount")) == (
+                (asked.gpu_type, str(asked.gpus)) if asked.gpus else (None, None)
+            )
+            assert settings["activeDeadlineSeconds"] == str(asked.timeout_s)
+            assert settings["imagePullPolicy"] == "IfNotPresent"
+            mounts = {mount["mountPath"]: mount for mount in settings["emptyDirMounts"]}
+            assert mounts["/scratch"]["sizeLimit"] == asked.scratch
+            assert ("/dev/shm" in mounts) == bool(asked.shared_memory)
+
+    def test_it_learns_from_the_cluster_where_services_are(self, steps):
+        for step, container, settings in steps:
+            (places,) = settings["configMapAsEnv"]
+            assert (places["configMapName"], places["optional"]) == ("recycle", True)
+            names = {pair["configMapKey"]: pair["envVar"] for pair in places["keyToEnv"]}
+            assert {"RECYCLE_STORE", "AWS_ENDPOINT_URL_S3", "MLFLOW_TRACKING_URI"} <= set(names)
+            assert all(key == variable for key, variable in names.items())
+            assert [secret["secretName"] for secret in settings["secretAsEnv"]] == ["recycle-store", "recycle-hub"]
+            fields = {field["name"]: field["fieldPath"] for field in settings["fieldPathAsEnv"]}
+            assert fields["RECYCLE_RUN_ID"] == "metadata.labels['pipeline/runid']"
+            assert ("RECYCLE_SCRATCH_EVALUATE" in fields) == (step == "resolve")
+            # They would reach the steps of a run on one machine too, and an unresolved channel goes unnoticed.
+            assert "env" not in container
+
+
+def test_steps_that_follow_from_their_inputs_alone_are_cached_and_no_others(compiled, name, tmp_path):
+    def cached(compiled):
+        dags = [compiled["spec"]["root"], *compiled["spec"]["components"].values()]
+        tasks = [task for part in dags if "dag" in part for task in part["dag"]["tasks"].values()]
+        return {
+            re.sub(r"comp-(.*?)(-\d+)?", r"\1", task["componentRef"]["name"])
+            for task in tasks
+            if task.get("cachingOptions", {}).get("enableCache")
+        }
+
+    assert {re.sub(r"-\d+$", "", step) for step in cached(compiled)} == {"save-checkpoint", "transfer"}
+    assert cached(compile_in(tmp_path, name, caching=False)) == set()
+
+
+def test_compiling_again_gives_the_same_bytes(name, tmp_path):
+    assert write(name, tmp_path / "one.yaml").read_bytes() == write(name, tmp_path / "two.yaml").read_bytes()
+
+
+def test_one_setting_changes_one_step(name, tmp_path):
+    before = compile_in(tmp_path, name)
+    after = compile_in(tmp_path, name, "cpu", ["compare.memory_limit=8Gi"])
+    changed = [one[0] for one, other in zip(steps_of(before), steps_of(after), strict=True) if one != other]
+    assert set(changed) == {"compare"}
+
+
+def test_a_volume_of_a_class_or_of_ones_own_takes_the_place_of_the_nodes_disk(tmp_path):
+    classy = steps_of(compile_in(tmp_path, "recycle", "cpu", ["evaluate.storage_class=fast"]))
+    (volume,) = next(settings["genericEphemeralVolume"] for step, _, settings in classy if step == "evaluate")
+    assert (volume["storageClassName"], volume["size"], volume["mountPath"]) == ("fast", "5Gi", "/scratch")
+    own = steps_of(compile_in(tmp_path, "recycle", "cpu", ["evaluate.scratch_claim=kept"]))
+    (claim,) = next(settings["pvcMount"] for step, _, settings in own if step == "evaluate")
+    assert (claim["constant"], claim["mountPath"]) == ("kept", "/scratch")
 
 
 def test_nothing_that_the_local_runner_gets_wrong(compiled):
