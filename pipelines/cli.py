@@ -53,7 +53,7 @@ def told(function: Callable[..., None]) -> Callable[..., None]:
 @JSON
 @told
 def run(pipeline: str, assignments: tuple[str, ...], as_json: bool) -> None:
-    """Run PIPELINE (recycle, finetune-and-recycle) on this machine."""
+    """Run PIPELINE on this machine."""
     from pipelines.catalogue import parse_parameters
     from pipelines.local_run import run_pipeline
 
@@ -62,13 +62,7 @@ def run(pipeline: str, assignments: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         click.echo(result.to_json())
         return
-    outcome = result.outcome
-    click.echo(f"\n{outcome['table']}\n")
-    click.echo(f"Gate {'passed' if outcome['passed'] else 'FAILED'}: {outcome['reason']}")
-    click.echo(f"Registered: {outcome['model']} version {outcome['version']} as {', '.join(outcome['aliases'])}")
-    click.echo(f"Weights:    {outcome['uri']}")
-    click.echo(f"Report:     {outcome['report']}")
-    click.echo(f"Took {result.seconds:.0f} s.")
+    click.echo("\n" + "\n".join(result.lines()))
 
 
 def resource_options(function: Callable[..., None]) -> Callable[..., None]:

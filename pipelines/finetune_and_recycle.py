@@ -5,11 +5,12 @@ from kfp import dsl
 from components.compare.component import compare
 from components.finetune.component import finetune
 from components.resolve.component import resolve
+from pipelines.checks import check_recycling
 from pipelines.judged import evaluated, saved_checkpoint, transfer_and_judge
 from pipelines.task import pipeline, task
 
 
-@pipeline()
+@pipeline(check=check_recycling)
 def finetune_and_recycle(
     transfer: str = "",
     source_base: str = "",

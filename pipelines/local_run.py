@@ -5,23 +5,18 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from components import settings
 from components.errors import ProgramFailed, RecycleError
-from components.evaluate.suite import check_harness, load_suite
-from components.finetune.dataset import check_dataset
-from components.finetune.open_instruct_checkout import check_trainer
-from components.finetune.recipe import load_recipe
 from components.programs import run as run_program
-from components.resolve.choice import Choice, complete
-from components.resolve.resolve import check_values
 from components.step import EVENT_MARK
 from components.tracking import close_run
 from components.work import disk_errors
+from pipelines.catalogue import load_pipeline
 
 QUIET = {
     "PYTHONUNBUFFERED": "1",
@@ -48,6 +43,19 @@ class RunResult:
     """What the steps say of themselves: table, passed, reason, report, model, version, aliases, uri."""
     log: str = ""
 
+    def lines(self) -> list[str]:
+        """What it came to, for people; each line only where some step said so."""
+        out = self.outcome
+        found = [out["table"], ""] if "table" in out else []
+        if "passed" in out:
+            found.append(f"Gate {'passed' if out['passed'] else 'FAILED'}: {out['reason']}")
+        if "model" in out:
+            found.append(f"Registered: {out['model']} version {out['version']} as {', '.join(out['aliases'])}")
+            found.append(f"Weights:    {out['uri']}")
+        if "report" in out:
+            found.append(f"Report:     {out['report']}")
+        return [*found, f"Took {self.seconds:.0f} s."]
+
     def to_json(self) -> str:
         """One machine-readable object."""
         return json.dumps(self.__dict__, ensure_ascii=False, indent=2, default=str)
@@ -61,7 +69,7 @@ def run_pipeline(name: str, parameters: Mapping[str, Any], say: Callable[[str], 
         RecycleError: a step failed; the message says which, why and what to do.
         KeyboardInterrupt: the user stopped it.
     """
-    _check(parameters)
+    load_pipeline(name).check(parameters)
     run_id = datetime.now().strftime(f"%Y%m%d-%H%M%S-{os.getpid()}")
     folder = settings.home() / "runs" / run_id
     with disk_errors(folder):
@@ -84,29 +92,6 @@ def run_pipeline(name: str, parameters: Mapping[str, Any], say: Callable[[str], 
     result.seconds = follower.elapsed()
     _keep_report(result, folder)
     return result
-
-
-def _check(parameters: Mapping[str, Any]) -> None:
-    """Refuse what would fail in some later step, before the first one starts.
-
-    Raises:
-        BadParameter: a value cannot be, or a file that it names is not what it must be.
-    """
-    given = Choice(**{part.name: parameters.get(part.name, "") for part in fields(Choice)})
-    chosen = complete(given, parameters["transfer"], finetunes="recipe" in parameters)
-    check_values(
-        scale=parameters["scale"],
-        dtype=parameters["dtype"],
-        suite=chosen.suite,
-        recipe=chosen.recipe,
-        gate_tolerance=parameters["gate_tolerance"],
-        model_name=parameters["model_name"],
-    )
-    check_harness(load_suite(chosen.suite))
-    if chosen.recipe:
-        recipe = load_recipe(chosen.recipe)
-        check_trainer(recipe)
-        check_dataset(parameters["dataset"] or recipe.dataset)
 
 
 class _Follower:

@@ -1,11 +1,12 @@
 """The flagship."""
 
 from components.resolve.component import resolve
+from pipelines.checks import check_recycling
 from pipelines.judged import saved_checkpoint, transfer_and_judge
 from pipelines.task import pipeline, task
 
 
-@pipeline()
+@pipeline(check=check_recycling)
 def recycle(
     transfer: str = "",
     source_base: str = "",

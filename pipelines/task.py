@@ -1,7 +1,7 @@
 """What every pipeline is made of, and what every task of it gets: names, environment, security, resources, caching."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,6 +46,8 @@ class Pipeline:
 
     function: Callable[..., Any]
     uses: "tuple[Pipeline, ...]"
+    check: Callable[[Mapping[str, Any]], None]
+    """Refuses parameters that some later step would fail with, before the first one starts."""
 
     @property
     def name(self) -> str:
@@ -83,13 +85,16 @@ class _Building:
 _BUILDING: ContextVar[_Building] = ContextVar("building")
 
 
-def pipeline(*, uses: tuple[Pipeline, ...] = ()) -> Callable[[Callable[..., Any]], Pipeline]:
+def pipeline(
+    *, uses: tuple[Pipeline, ...] = (), check: Callable[[Mapping[str, Any]], None] = lambda parameters: None
+) -> Callable[[Callable[..., Any]], Pipeline]:
     """Decorator: a pipeline whose name and description come from the function's name and docstring alone.
 
     Args:
         uses: the pipelines that it has as steps.
+        check: see `Pipeline.check`.
     """
-    return lambda function: Pipeline(function=function, uses=uses)
+    return lambda function: Pipeline(function=function, uses=uses, check=check)
 
 
 def parallelism() -> int:

@@ -8,8 +8,8 @@ from itertools import islice, zip_longest
 from typing import Literal
 
 from components.compare.inputs import Model, Role
-from components.compare.text import Clipped, clip
 from components.evaluation import Sample
+from components.reporting.text import Clipped, clip
 
 Mark = Literal["right", "partly right", "wrong"]
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from components.compare.paired import Estimate
-from components.compare.text import interval, points
+from components.paired import Estimate
+from components.reporting.text import interval, points
 
 DEFAULT_TOLERANCE = 0.02
 """In score units: how far below the source fine-tuned model the recycled one may score."""

@@ -1,20 +1,14 @@
-"""Plots as inline SVG: small panels of one size that a page lays side by side.
+"""The plots of a comparison: a panel for each task, and one for each figure by layer."""
 
-Colours and fonts are CSS classes of the page, so that a panel follows its light or dark scheme.
-"""
-
-import math
 from collections.abc import Sequence
 
 from markupsafe import Markup
 
 from components.compare.inputs import Role
 from components.compare.layers import EMBEDDING, HEAD
-from components.compare.paired import Estimate
-from components.compare.text import one_line, percent
-
-WIDTH = 340
-"""Of every panel, in the units of its viewBox: about as many pixels on a phone."""
+from components.paired import Estimate
+from components.reporting import svg
+from components.reporting.text import one_line, percent
 
 _SHAPES: dict[Role, Markup] = {
     "target base": Markup('<circle class="mark hollow" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'),
@@ -31,7 +25,7 @@ def marker(role: Role) -> Markup:
 
 def score_panel(name: str, rows: Sequence[tuple[Role, Estimate]]) -> Markup:
     """Scores of every model on one task, with 95 % intervals, on an axis from 0 to 100 %."""
-    left, right, top, step = 122.0, WIDTH - 52.0, 6.0, 25.0
+    left, right, top, step = 122.0, svg.WIDTH - 52.0, 6.0, 25.0
     bottom = top + step * len(rows)
 
     def across(score: float) -> float:
@@ -42,13 +36,13 @@ def score_panel(name: str, rows: Sequence[tuple[Role, Estimate]]) -> Markup:
         y = top + step * (index + 0.5)
         strong = " strong" if role == "recycled" else ""
         body += [
-            _text(left - 12, y + 4, role.capitalize(), "end", f"name{strong}"),
-            _line(across(score.low), y, across(score.high), y, f"range{strong}"),
+            svg.text(left - 12, y + 4, role.capitalize(), "end", f"name{strong}"),
+            svg.line(across(score.low), y, across(score.high), y, f"range{strong}"),
             _mark(role, across(score.value), y),
-            _text(WIDTH - 2, y + 4, percent(score.value), "end", f"value{strong}"),
+            svg.text(svg.WIDTH - 2, y + 4, percent(score.value), "end", f"value{strong}"),
         ]
     found = "; ".join(f"{role} {percent(s.value)} % ({percent(s.low)} to {percent(s.high)} %)" for role, s in rows)
-    return _panel(f"Scores on {one_line(name)} with 95 % intervals", found, bottom + 22, body)
+    return svg.panel(f"Scores on {one_line(name)} with 95 % intervals", found, bottom + 22, body)
 
 
 def layer_panel(caption: str, names: Sequence[str], values: Sequence[float], *, as_percent: bool) -> Markup:
@@ -60,46 +54,26 @@ def layer_panel(caption: str, names: Sequence[str], values: Sequence[float], *, 
         values: as many.
         as_percent: label the axis in percent.
     """
-    left, right, top, bottom = 46.0, WIDTH - 10.0, 10.0, 138.0
-    ticks = nice_ticks(min(0.0, *values), max(0.0, *values))
+    left, right, top, bottom = 46.0, svg.WIDTH - 10.0, 10.0, 138.0
+    ticks = svg.nice_ticks(min(0.0, *values), max(0.0, *values))
 
     def up(value: float) -> float:
         return bottom - (bottom - top) * (value - ticks[0]) / (ticks[-1] - ticks[0])
 
-    labels = _tick_labels(ticks, as_percent=as_percent)
-    body = [_value_tick(up(tick), left, right, tick, label) for tick, label in zip(ticks, labels, strict=True)]
+    labels = svg.tick_labels(ticks, as_percent=as_percent)
+    body = [svg.value_tick(up(tick), left, right, tick, label) for tick, label in zip(ticks, labels, strict=True)]
     positions = _positions(names, left + 14, right - 14)
     points = [(name, x, up(value)) for name, x, value in zip(names, positions, values, strict=True)]
-    body.append(_curve([(x, y) for name, x, y in points if not _is_end(name)]))
+    body.append(svg.curve([(x, y) for name, x, y in points if not _is_end(name)]))
     body += [_point(x, y, hollow=_is_end(name), small=len(names) > 40) for name, x, y in points]
     every = _label_step(len(names))
     body += [
-        _text(x, bottom + 17, name, "middle", "tick")
+        svg.text(x, bottom + 17, name, "middle", "tick")
         for name, x, _ in points
         if _is_end(name) or int(name) % every == 0
     ]
     found = f"{len(names)} points, {names[0]} to {names[-1]}, between {min(values):.3g} and {max(values):.3g}"
-    return _panel(f"{caption} by layer", found, bottom + 24, body)
-
-
-def nice_ticks(low: float, high: float, about: int = 4) -> list[float]:
-    """Round, evenly spaced numbers from at most `low` to at least `high`, in some `about` steps; at least two."""
-    rough = (high - low or 1.0) / about
-    unit = 10.0 ** math.floor(math.log10(rough))
-    step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= rough * (1 - 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [step * index for index in range(first, max(last, first + 1) + 1)]
-
-
-def _tick_labels(ticks: Sequence[float], *, as_percent: bool) -> list[str]:
-    shown = [100 * tick if as_percent else tick for tick in ticks]
-    step = f"{shown[1] - shown[0]:.3g}"
-    if "e" in step:
-        labels = [f"{value:.3g}" for value in shown]
-    else:
-        digits = len(step.partition(".")[2])
-        labels = [f"{value:.{digits}f}" for value in shown]
-    return [label.replace("-", "−") + (" %" if as_percent else "") for label in labels]
+    return svg.panel(f"{caption} by layer", found, bottom + 24, body)
 
 
 def _is_end(name: str) -> bool:
@@ -121,18 +95,8 @@ def _label_step(count: int, most: int = 9) -> int:
     return next((step for step in (1, 2, 4, 5, 10, 20, 50) if count / step <= most), 100)
 
 
-def _panel(title: str, description: str, height: float, body: Sequence[Markup]) -> Markup:
-    return Markup(
-        '<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}: {}"><title>{}</title><desc>{}</desc>{}</svg>'
-    ).format(WIDTH, int(height), title, description, title, description, Markup("").join(body))
-
-
 def _score_tick(x: float, top: float, bottom: float, share: float) -> Markup:
-    return _line(x, top, x, bottom, "grid") + _text(x, bottom + 15, f"{100 * share:.0f}", "middle", "tick")
-
-
-def _value_tick(y: float, left: float, right: float, value: float, label: str) -> Markup:
-    return _line(left, y, right, y, "grid" if value else "zero") + _text(left - 6, y + 4, label, "end", "tick")
+    return svg.line(x, top, x, bottom, "grid") + svg.text(x, bottom + 15, f"{100 * share:.0f}", "middle", "tick")
 
 
 def _mark(role: Role, x: float, y: float) -> Markup:
@@ -142,16 +106,3 @@ def _mark(role: Role, x: float, y: float) -> Markup:
 def _point(x: float, y: float, *, hollow: bool, small: bool) -> Markup:
     kind = "end" if hollow else "solid"
     return Markup('<circle class="mark {}" cx="{:.1f}" cy="{:.1f}" r="{}"/>').format(kind, x, y, 1.9 if small else 3.2)
-
-
-def _curve(points: Sequence[tuple[float, float]]) -> Markup:
-    path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-    return Markup('<path class="curve" d="M{}"/>').format(path) if points else Markup("")
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
-    return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(kind, x1, y1, x2, y2)
-
-
-def _text(x: float, y: float, text: str, anchor: str, kind: str) -> Markup:
-    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(kind, x, y, anchor, text)

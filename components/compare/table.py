@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from components.compare.inputs import MEANING, Model, Role, check_roles, model_of
-from components.compare.paired import Estimate, Estimates, difference, scores
-from components.compare.text import interval, one_line, percent, points
+from components.paired import Estimate, Estimates, difference, scores
+from components.reporting.text import interval, one_line, percent, points
 
 MEAN = "Mean"
 

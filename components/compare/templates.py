@@ -1,117 +1,50 @@
-"""The Jinja environments of the two reports: whatever a template prints is escaped, unless it is Markup."""
+"""The templates of the two forms of a comparison's report."""
 
 import json
-import re
 import shlex
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment
 
-from components.compare import plots, text
-from components.compare.paired import Estimate
+from components.compare import plots
+from components.reporting import templates
+from components.reporting.text import one_line
 
 PUBLISHED = (
     "The published scores are those of other people's runs: prompts, examples, versions, number of questions and the "
     "matching of answers may differ, so a difference from them says nothing by itself."
 )
 
-_HEX = re.compile(r"[0-9a-f]{32,}")
-
 
 @cache
 def html() -> Environment:
-    """For HTML: Jinja's own escaping, after unprintable characters are made visible."""
-    return _environment(text.clean, autoescape=True)
+    """For HTML."""
+    return templates.html(
+        Path(__file__).parent,
+        marker=plots.marker,
+        published_caption=PUBLISHED,
+        python_code=_python_code,
+        shell_code=_shell_code,
+    )
 
 
 @cache
 def markdown() -> Environment:
-    """For Markdown: every printed value goes through `text.markdown`, which escapes HTML too."""
-    return _environment(text.markdown, autoescape=False)
-
-
-def _environment(escape: Callable[[str], str], *, autoescape: bool) -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=autoescape,  # noqa: S701 - what is printed is escaped by `escape` where this is off
-        finalize=lambda value: value if isinstance(value, Markup) else escape(str(value)),
+    """For Markdown."""
+    return templates.markdown(
+        Path(__file__).parent, published_caption=PUBLISHED, python_code=_python_code, shell_code=_shell_code
     )
-    environment.filters |= {
-        "percent": _percent,
-        "points": _points,
-        "interval": _interval,
-        "significant": _significant,
-        "thousands": _thousands,
-        "first_upper": _first_upper,
-        "fence": _fence,
-        "hex": _shorten_hex,
-    }
-    environment.globals |= {
-        "marker": plots.marker,
-        "published_caption": PUBLISHED,
-        "python_code": _python_code,
-        "shell_code": _shell_code,
-    }
-    return environment
-
-
-def _percent(value: float) -> Markup:
-    return Markup("{}").format(text.percent(value))
-
-
-def _points(value: float) -> Markup:
-    return Markup("{}").format(text.points(value))
-
-
-def _interval(value: Estimate) -> Markup:
-    return Markup("{}").format(text.interval(value))
-
-
-def _significant(value: float) -> Markup:
-    return Markup("{}").format(f"{value:.3g}".replace("-", "−"))
-
-
-def _thousands(value: int) -> Markup:
-    return Markup("{}").format(f"{value:,}".replace(",", "\u202f"))
-
-
-def _first_upper(words: str) -> str:
-    return words[:1].upper() + words[1:]
 
 
 def _python_code(path: str) -> str:
     return (
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        f"path = {json.dumps(text.one_line(path), ensure_ascii=False)}\n"
+        f"path = {json.dumps(one_line(path), ensure_ascii=False)}\n"
         "tokenizer = AutoTokenizer.from_pretrained(path)\n"
         'model = AutoModelForCausalLM.from_pretrained(path, dtype="auto")'
     )
 
 
 def _shell_code(path: str) -> str:
-    return f"vllm serve {shlex.quote(text.one_line(path))}"
-
-
-def _fence(code: str, language: str) -> Markup:
-    """A Markdown code block that nothing in `code` can close."""
-    ticks = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", code)), default=0))
-    # Inside the fence Markdown shows text as it is: escaping would be shown too.
-    return Markup(f"{ticks}{language}\n{code}\n{ticks}")  # noqa: S704
-
-
-def _shorten_hex(value: str) -> Markup:
-    """Digests shown short, kept whole in the title and in what is copied."""
-    value = text.one_line(value)
-    pieces: list[Markup | str] = []
-    end = 0
-    for match in _HEX.finditer(value):
-        digest = Markup('<span class="hex" title="{}">{}</span>').format(match[0], match[0])
-        pieces += [value[end : match.start()], digest]
-        end = match.end()
-    return Markup("").join([*pieces, value[end:]])
+    return f"vllm serve {shlex.quote(one_line(path))}"

@@ -1,7 +1,8 @@
 """The demo's releases: tiny language models trained from random weights, with nothing downloaded.
 
 * `release-1` reads about the old people;
-* `release-2` goes on from release 1 and reads about the new people too;
+* `release-2` goes on from release 1 and reads about the new people too; `release-3`, `release-4` and `release-5` go
+  on, each from the one before, and read the same again;
 * `release-1-instruct` is release 1, taught to answer;
 * `other-seed` is a release 2 that grew from other random weights: it knows the same facts, but the diff vector of
   release 1 has no meaning for it.
@@ -67,6 +68,9 @@ _TAUGHT = Stage(reading="conversations", steps=100, rows=32, learning_rate=3e-4,
 RECIPES = {
     "release-1": Recipe(seed=1, stages=(_FIRST,)),
     "release-2": Recipe(seed=2, stages=(_CONTINUED,), parent="release-1"),
+    "release-3": Recipe(seed=5, stages=(_CONTINUED,), parent="release-2"),
+    "release-4": Recipe(seed=6, stages=(_CONTINUED,), parent="release-3"),
+    "release-5": Recipe(seed=7, stages=(_CONTINUED,), parent="release-4"),
     "release-1-instruct": Recipe(seed=3, stages=(_TAUGHT,), parent="release-1"),
     "other-seed": Recipe(seed=4, stages=(_FIRST, _CONTINUED)),
 }

@@ -8,12 +8,12 @@ from components.checkpoint import state_of
 from components.compatibility import TransferPlan, plan_transfer
 from components.dtypes import check_policy
 from components.errors import BadParameter
+from components.gap import sampled_relative_gap
 from components.layout import read_layout
 from components.named import find_named
 from components.progress import human_bytes
 from components.reference import open_source
 from components.relatedness import warning
-from components.resolve.gap import sampled_relative_gap
 from components.resolve.room import scratch_needed
 from components.scale import Scale, parse_scale
 

@@ -1,7 +1,7 @@
 from collections import Counter
 
 from components.compare.examples import choose
-from components.compare.text import clip
+from components.reporting.text import clip
 
 
 def test_choice_is_the_same_every_time_and_whatever_order_samples_come_in(demo_models, make_models):

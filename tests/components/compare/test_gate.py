@@ -1,7 +1,7 @@
 import pytest
 
 from components.compare.gate import decide
-from components.compare.paired import Estimate
+from components.paired import Estimate
 
 
 def around(value, half=0.05):

@@ -4,8 +4,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from components.compare.layers import by_layer
-from components.compare.paired import Estimate
-from components.compare.plots import WIDTH, layer_panel, nice_ticks, score_panel
+from components.compare.plots import layer_panel, score_panel
+from components.paired import Estimate
+from components.reporting.svg import WIDTH, nice_ticks
 from components.statistics import total
 
 SVG_TEXT, SVG_CIRCLE = "text", "circle"

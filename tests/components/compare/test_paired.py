@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.compare.paired import difference, estimate, scores
 from components.errors import BadParameter
 from components.evaluation import Weighted
+from components.paired import difference, estimate, scores
 
 
 def equal(pairs):

@@ -2,12 +2,12 @@ import json
 
 import pytest
 
-from components.compare.paired import difference, scores
 from components.errors import ProgramFailed
 from components.evaluate.olmes import Run
 from components.evaluate.olmes_results import read_run
 from components.evaluate.suite import OlmesTask
 from components.evaluation import Evaluation
+from components.paired import difference, scores
 
 ALGEBRA, GEOMETRY = "minerva_math_algebra::tulu", "minerva_math_geometry::tulu"
 SUBTASKS = {"gsm8k::tulu": ["gsm8k::tulu"], "minerva_math::tulu": [ALGEBRA, GEOMETRY]}

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from components.compare.paired import Estimate
+from components.paired import Estimate
 
 # Characters that reorder the text around them, and so can make it read as something else.
 _REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

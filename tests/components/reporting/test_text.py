@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.compare.text import clean, markdown, one_line, percent, points
+from components.reporting.text import clean, markdown, one_line, percent, points
 
 
 @pytest.mark.parametrize(

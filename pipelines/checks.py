@@ -1,0 +1,35 @@
+"""What pipelines refuse before their first step starts."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from components.evaluate.suite import check_harness, load_suite
+from components.finetune.dataset import check_dataset
+from components.finetune.open_instruct_checkout import check_trainer
+from components.finetune.recipe import load_recipe
+from components.resolve.choice import Choice, complete
+from components.resolve.resolve import check_values
+
+
+def check_recycling(parameters: Mapping[str, Any]) -> None:
+    """Refuse what would fail in some later step, before the first one starts.
+
+    Raises:
+        BadParameter: a value cannot be, or a file that it names is not what it must be.
+    """
+    given = Choice(**{part.name: parameters.get(part.name, "") for part in fields(Choice)})
+    chosen = complete(given, parameters["transfer"], finetunes="recipe" in parameters)
+    check_values(
+        scale=parameters["scale"],
+        dtype=parameters["dtype"],
+        suite=chosen.suite,
+        recipe=chosen.recipe,
+        gate_tolerance=parameters["gate_tolerance"],
+        model_name=parameters["model_name"],
+    )
+    check_harness(load_suite(chosen.suite))
+    if chosen.recipe:
+        recipe = load_recipe(chosen.recipe)
+        check_trainer(recipe)
+        check_dataset(parameters["dataset"] or recipe.dataset)
