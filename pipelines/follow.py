@@ -105,7 +105,8 @@ class _Follower:
             if not run.stopped:
                 self._say(f"      {log.problem(step)[0]}")
         else:
-            self._say(f"  ✓ {step.name}  " + ("reused from an earlier run" if step.reused else f"{step.seconds:.0f} s"))
+            took = "reused from an earlier run" if step.reused else f"{step.seconds or 0:.0f} s"
+            self._say(f"  ✓ {step.name}  {took}")
             for note in log.notes:
                 self._say(f"      {note}")
 
