@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -39,6 +39,8 @@ class _Client(kfp.Client):  # type: ignore[misc] # kfp has no types
         config = super()._load_config(*arguments)
         # The default tries again at once, which lets nothing recover and doubles the wait for a dead address.
         config.retries = urllib3.Retry(connect=0, read=0, redirect=3)
+        if config.refresh_api_key_hook is not None:
+            _stay(config, config.refresh_api_key_hook, config.host)
         return config
 
     def get_kfp_healthz(self, sleep_duration: int = 5) -> kfp_server_api.V2beta1GetHealthzResponse:
@@ -47,6 +49,16 @@ class _Client(kfp.Client):  # type: ignore[misc] # kfp has no types
             return self._healthz_api.healthz_service_get_healthz(_request_timeout=TIMEOUT_S)
         except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError):
             return kfp_server_api.V2beta1GetHealthzResponse()
+
+
+def _stay(config: kfp_server_api.Configuration, refresh: Callable[[Any], None], host: str) -> None:
+    """Keep the way to KFP through a cluster, which the kubeconfig's own refresh of tokens takes out of the address."""
+
+    def refreshed(changed: kfp_server_api.Configuration) -> None:
+        refresh(changed)
+        changed.host, changed.refresh_api_key_hook = host, refreshed
+
+    config.refresh_api_key_hook = refreshed
 
 
 class Api:

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
+from components.errors import BadParameter
 from pipelines.kfp_api import PAGE, Api
 from pipelines.kfp_models import Run, Version, VersionReference
 from pipelines.run_steps import step_names
@@ -58,7 +59,10 @@ def get_run(api: Api, run_id: str) -> Run:
     Raises:
         BadParameter: there is none of that id.
     """
-    return Run.model_validate(api.get(f"/runs/{quote(run_id, safe='')}"))
+    found = api.find(f"/runs/{quote(run_id, safe='')}")
+    if found is None:
+        raise BadParameter(f"{api.host} has no run {run_id!r}", do="choose one of `recycle runs`")
+    return Run.model_validate(found)
 
 
 def stop_run(api: Api, run_id: str) -> bool:

@@ -165,6 +165,8 @@ class FakeRun:
 class FakeKfp(HttpServer):
     """The API's state, and its answers."""
 
+    WORKFLOW = "recycle-gzmk4"
+
     def __init__(self) -> None:
         self.pipelines: dict[str, dict] = {}
         self.versions: dict[str, list[dict]] = {}
@@ -401,8 +403,6 @@ def _page(key: str, documents: list[dict], query: dict) -> dict:
 class _Progress:
     """Brings a run one step further, and writes its nodes down as the API tells them."""
 
-    WORKFLOW = "recycle-gzmk4"
-
     def __init__(self, kfp: FakeKfp, run: FakeRun) -> None:
         self._kfp, self._run = kfp, run
         self._start = datetime.fromisoformat(run.document["created_at"])
@@ -425,7 +425,7 @@ class _Progress:
         document["run_details"] = {"task_details": [*self._nodes, {"start_time": NOT_YET, "execution_id": "7"}]}
 
     def _write(self, ended: list[str], running: list[str]) -> bool:
-        root = self._node(self.WORKFLOW, "", "RUNNING", (0, None))
+        root = self._node(self._kfp.WORKFLOW, "", "RUNNING", (0, None))
         root = self._node("root", f"{root}.", "RUNNING", (0, None))
         for number, key in enumerate(ended):
             step = self._kfp.steps.get(key, Step())
@@ -447,7 +447,7 @@ class _Progress:
         begin = 10 * number
         if step.driver_fails:
             name = self._node(f"{key}-driver", f"{root}.", "FAILED", (begin, begin + 2))
-            self._run.logs[_id(self.WORKFLOW, name)] = step.log or ""
+            self._run.logs[node_id(self._kfp.WORKFLOW, name)] = step.log or ""
             self._omitted(root, [key])
             return
         self._node(f"{key}-driver", f"{root}.", "SUCCEEDED", (begin, begin + 2))
@@ -455,7 +455,7 @@ class _Progress:
         name = self._node(key, f"{root}.", step.state, (begin + 3, end))
         executor = self._node("executor", f"{name}.", "SKIPPED" if step.reused else step.state, (begin + 3, end))
         if step.log is not None and not step.reused:
-            self._run.logs[_id(self.WORKFLOW, executor)] = step.log
+            self._run.logs[node_id(self._kfp.WORKFLOW, executor)] = step.log
 
     def _omitted(self, root: str, keys: list[str]) -> None:
         for key in keys:
@@ -486,7 +486,7 @@ class _Progress:
     def _follows(self, name: str) -> None:
         # Any node may be the one before it: who follows whom is not what is read.
         if self._nodes:
-            self._nodes[-1]["child_tasks"].append({"pod_name": _id(self.WORKFLOW, name)})
+            self._nodes[-1]["child_tasks"].append({"pod_name": node_id(self._kfp.WORKFLOW, name)})
 
     def _at(self, seconds: int) -> str:
         return f"{self._start + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%SZ}"
@@ -502,7 +502,7 @@ def _in_order(tasks: dict) -> list[str]:
     return [key for key in done if not key.startswith("condition-")]
 
 
-def _id(workflow: str, name: str) -> str:
+def node_id(workflow: str, name: str) -> str:
     code = 2166136261
     for byte in name.encode():
         code = ((code ^ byte) * 16777619) % 2**32

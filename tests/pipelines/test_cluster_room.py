@@ -3,7 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
-from fake_kfp import Step, failure
+from fake_kfp import FakeKfp, Step, failure, node_id
 from fake_kubernetes import node, pod, quota
 from pipelines.cli import main
 
@@ -37,7 +37,7 @@ def test_a_cluster_with_room(kfp, kubernetes):
 
 class TestNoRoom:
     def test_no_gpu_anywhere(self, kfp, kubernetes):
-        told = ["evaluate asks for 1 nvidia.com/gpu, and no node has more than 0", "node-1: 8 cpu, 33.7 GB memory"]
+        told = ["asks for 1 nvidia.com/gpu, and no node has more than 0", "node-1: 8 cpu, 33.7 GB memory"]
         refused(kfp, "--resources", "gpu", told=told)
 
     def test_too_few_gpus_on_each_node(self, kfp, kubernetes):
@@ -146,10 +146,11 @@ class TestWhatPodsWaitFor:
 def test_a_log_comes_from_the_pod_where_the_api_has_none(kfp, kubernetes):
     kfp.is_ui = True  # passes everything on but logs
     kfp.steps = {"resolve": Step(state="FAILED", log="")}
+    name = "resolve(0).executor(0)"
+    found = node_id(FakeKfp.WORKFLOW, f"{FakeKfp.WORKFLOW}(0).root(0).{name}")
 
     def on_tick(run):
-        name = "resolve(0).executor(0)"
-        kubernetes.pods = [pod(run.document["run_id"], name, node_id=next(iter(run.logs), ""), phase="Failed")]
+        kubernetes.pods = [pod(run.document["run_id"], name, node_id=found, phase="Failed")]
         kubernetes.logs = {kubernetes.pods[0]["metadata"]["name"]: failure("resolve", "no such model", "name another")}
 
     kfp.on_tick = on_tick

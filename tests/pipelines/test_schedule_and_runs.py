@@ -167,7 +167,7 @@ class TestRuns:
         recycle("submit", "recycle")
         recycle("submit", "recycle", "--no-wait", "-p", "scale=0.5")
         stopped = kfp.add_recorded_run("stopped")
-        newest, oldest, recorded = document("runs")["runs"]
+        recorded, newest, oldest = document("runs")["runs"]
         assert (newest["state"], oldest["state"]) == ("pending", "succeeded")
         assert (newest["pipeline"], newest["parameters"]["scale"], newest["seconds"]) == ("recycle", "0.5", None)
         assert (recorded["run_id"], recorded["state"]) == (stopped, "stopped")
@@ -220,7 +220,7 @@ class TestRuns:
     @pytest.mark.parametrize("command", ["show", "stop"])
     @pytest.mark.parametrize("run", [UNKNOWN, "../experiments", "a b/c?d"])
     def test_a_run_that_there_is_not(self, kfp, command, run):
-        refused("runs", command, run, told=["not found"])
+        refused("runs", command, run, told=[f"no run {run!r}", "`recycle runs`"])
 
     def test_options_before_a_command_are_not_lost_silently(self, kfp):
         assert "unexpected extra argument" in recycle("runs", "--limit", "3", "stop", UNKNOWN, code=2)
