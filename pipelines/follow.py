@@ -91,10 +91,10 @@ class _Follower:
     def _tell(self, run: Run, step: StepState) -> None:
         if step.key in self._ended:
             return
-        if step.key not in self._started and not step.reused:
-            self._started.add(step.key)
-            self._say(f"  → {step.name}")
         if not step.ended:
+            if step.key not in self._started:
+                self._started.add(step.key)
+                self._say(f"  → {step.name}")
             return
         self._ended[step.key] = step
         self._logs[step.key] = log = self._log(run, step)
