@@ -82,7 +82,8 @@ class _Follower:
         for key, step in self._ended.items():
             word = "reused" if step.reused else step.state.lower()
             result.steps.append({"step": step.name, "state": word, "seconds": step.seconds})
-            outcome = self._logs[key].outcome
+            log = self._logs[key]
+            outcome = (self._log(run, step) if log.is_empty else log).outcome
             if "report" in outcome:
                 outcome["report"] = f"the artifact `report` of the step `{step.name}` in KFP's UI; in MLflow too"
             result.keep(outcome)
@@ -115,7 +116,7 @@ class _Follower:
         node = None if step.reused else pod_node(run.run_details.task_details, step)
         if node is None:
             return StepLog("")
-        text = self._asked(lambda: self._api.log(self._run_id, node))
+        text = self._api.log(self._run_id, node)
         if text is None and self._cluster is not None:
             text = self._cluster.log(self._run_id, node)
         return StepLog(text or "")

@@ -1,11 +1,11 @@
 """Kubeflow Pipelines' API: reached as KFP's own client reaches it, with errors of our family."""
 
 import contextlib
-import io
 import json
 import logging
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +18,7 @@ import urllib3
 from kfp.client.client import KF_PIPELINES_ENDPOINT_ENV, KF_PIPELINES_UI_ENDPOINT_ENV
 
 from components.errors import BadParameter, OutputConflict, ServiceUnavailable
+from pipelines.cluster import NotSeen, connect_cluster
 
 TOKEN = "KFP_EXISTING_TOKEN"  # noqa: S105 - the variable's name, which the `kfp` command reads too
 TIMEOUT_S = (5, 60)
@@ -140,12 +141,10 @@ class Api:
         self._call("DELETE", BEGINS + path)
 
     def log(self, run_id: str, node: str) -> str | None:
-        """What a node of a run wrote, None where the API has no log of it; its UI never has one."""
+        """What a node of a run wrote, None where the API gives no log of it; its UI never does."""
         path = f"/apis/v1alpha1/runs/{quote(run_id)}/nodes/{quote(node)}/log"
         try:
             response = self._call("GET", path)
-        except NoAnswer:
-            raise
         except (ServiceUnavailable, BadParameter):
             return None
         return None if _is_page(response) else str(response.data.decode("utf-8", "replace"))
@@ -247,24 +246,26 @@ def connect(endpoint: str | None, namespace: str) -> Api:
     """Reach a KFP back end as `kfp.Client` does: at an address, through the kubeconfig, or inside the cluster.
 
     Args:
-        endpoint: its address; None to take KF_PIPELINES_ENDPOINT, or to go through the cluster that kubectl uses.
+        endpoint: its address; None to go through the cluster that kubectl uses, or that this runs in.
         namespace: where it runs; with a KFP of many users, theirs.
 
     Raises:
         RecycleError: there is no KFP to be reached.
     """
+    if not endpoint:
+        try:
+            connect_cluster(namespace)
+        except NotSeen as error:
+            raise BadParameter(
+                f"no Kubeflow Pipelines was named, and there is no cluster to find one through: {error.problem}",
+                do=f"give its address with --endpoint or {KF_PIPELINES_ENDPOINT_ENV}, such as http://localhost:8888 "
+                "after `kubectl -n kubeflow port-forward svc/ml-pipeline 8888`",
+            ) from None
     # Each connection that fails is told once, in our words.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    printed = io.StringIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(printed):
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
         client = _Client(host=endpoint, namespace=namespace, existing_token=os.environ.get(TOKEN))
-    if "Failed to load kube config" in printed.getvalue():
-        raise BadParameter(
-            "no Kubeflow Pipelines was named, and there is no kubeconfig to find one through",
-            do=f"give its address with --endpoint or {KF_PIPELINES_ENDPOINT_ENV}, such as http://localhost:8888 after "
-            "`kubectl -n kubeflow port-forward svc/ml-pipeline 8888`",
-        )
     return Api(client)
 
 

@@ -327,6 +327,12 @@ class TestFollowing:
         assert output.count("status 503, Service Unavailable; asking again") == 1
         assert "✓ register" in output
 
+    def test_a_log_that_is_away_for_a_moment_is_read_at_the_end(self, kfp):
+        kfp.steps = {"compare": Step(log=events("compare", passed=True, reason="0.5 ≥ 0.4"))}
+        kfp.faults = [Fault(path="/log", status=502, times=10)]  # as many as there are steps
+        assert "Gate passed: 0.5 ≥ 0.4" in recycle("submit", "recycle")
+        assert not kfp.faults[0].times
+
     @pytest.mark.parametrize(("status", "told"), [(503, "does not answer"), (401, "refuses (status 401)")])
     def test_an_api_that_is_gone(self, kfp, monkeypatch, status, told):
         monkeypatch.setattr("pipelines.follow.PATIENCE_S", 0.05)
