@@ -118,7 +118,8 @@ def connect_cluster(namespace: str) -> Cluster:
         except kubernetes.config.ConfigException:
             kubernetes.config.load_kube_config(client_configuration=configuration)
     except Exception as error:  # its loader raises whatever its parsers and plugins do
-        raise _not_seen(f"no usable kubeconfig: {' '.join(str(error).split())[:200]}", "Kubernetes") from None
+        why = " ".join(str(error).split())[:200]
+        raise NotSeen(f"there is no usable kubeconfig: {why}", do="check with `kubectl config view`") from None
     return Cluster(kubernetes.client.ApiClient(configuration), namespace)
 
 

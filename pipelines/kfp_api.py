@@ -257,7 +257,7 @@ def connect(endpoint: str | None, namespace: str) -> Api:
             connect_cluster(namespace)
         except NotSeen as error:
             raise BadParameter(
-                f"no Kubeflow Pipelines was named, and there is no cluster to find one through: {error.problem}",
+                f"no Kubeflow Pipelines was named, and {error.problem}",
                 do=f"give its address with --endpoint or {KF_PIPELINES_ENDPOINT_ENV}, such as http://localhost:8888 "
                 "after `kubectl -n kubeflow port-forward svc/ml-pipeline 8888`",
             ) from None
