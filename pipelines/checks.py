@@ -12,8 +12,12 @@ from components.resolve.choice import Choice, complete
 from components.resolve.resolve import check_values
 
 
-def check_recycling(parameters: Mapping[str, Any]) -> None:
+def check_recycling(parameters: Mapping[str, Any], *, here: bool) -> None:
     """Refuse what would fail in some later step, before the first one starts.
+
+    Args:
+        parameters: all of the pipeline's.
+        here: whether its steps run on this machine, so that what they need must be on it.
 
     Raises:
         BadParameter: a value cannot be, or a file that it names is not what it must be.
@@ -28,8 +32,9 @@ def check_recycling(parameters: Mapping[str, Any]) -> None:
         gate_tolerance=parameters["gate_tolerance"],
         model_name=parameters["model_name"],
     )
-    check_harness(load_suite(chosen.suite))
-    if chosen.recipe:
+    if here:
+        check_harness(load_suite(chosen.suite))
+    if here and chosen.recipe:
         recipe = load_recipe(chosen.recipe)
         check_trainer(recipe)
         check_dataset(parameters["dataset"] or recipe.dataset)

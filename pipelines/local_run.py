@@ -56,6 +56,12 @@ class RunResult:
             found.append(f"Report:     {out['report']}")
         return [*found, f"Took {self.seconds:.0f} s."]
 
+    def keep(self, outcome: Mapping[str, Any]) -> None:
+        """Take in what a step says of itself."""
+        # Of two comparisons, the one with more models says all that the other does.
+        if len(outcome.get("metrics", ())) >= len(self.outcome.get("metrics", ())) or "metrics" not in outcome:
+            self.outcome.update(outcome)
+
     def to_json(self) -> str:
         """One machine-readable object."""
         return json.dumps(self.__dict__, ensure_ascii=False, indent=2, default=str)
@@ -69,7 +75,7 @@ def run_pipeline(name: str, parameters: Mapping[str, Any], say: Callable[[str], 
         RecycleError: a step failed; the message says which, why and what to do.
         KeyboardInterrupt: the user stopped it.
     """
-    load_pipeline(name).check(parameters)
+    load_pipeline(name).check(parameters, here=True)
     run_id = datetime.now().strftime(f"%Y%m%d-%H%M%S-{os.getpid()}")
     folder = settings.home() / "runs" / run_id
     with disk_errors(folder):
@@ -130,18 +136,13 @@ class _Follower:
         self._running = ""
         self._result.steps.append({"step": name, "state": kind, "seconds": seconds})
         if kind == "ended":
-            self._keep(event["outcome"])
+            self._result.keep(event["outcome"])
             self._say(f"  ✓ {name}  {seconds:.1f} s")
             for note in filter(None, (event["outcome"].get("warning"), *event["outcome"].get("notes", ()))):
                 self._say(f"      {note}")
         elif kind == "failed":
             self._say(f"  ✗ {name}  {seconds:.1f} s")
             self._failure = ProgramFailed(f"step {name!r} failed: {event['problem']}", do=self._next(event["do"]))
-
-    def _keep(self, outcome: dict[str, Any]) -> None:
-        # Of two comparisons, the one with more models says all that the other does.
-        if len(outcome.get("metrics", ())) >= len(self._result.outcome.get("metrics", ())) or "metrics" not in outcome:
-            self._result.outcome.update(outcome)
 
     def failure(self, error: ProgramFailed) -> RecycleError:
         """The error that tells best why the worker ended."""

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from kfp import dsl, kubernetes
 from kfp.dsl.graph_component import GraphComponent
@@ -40,13 +40,20 @@ the parameters and the input artifacts. `resolve` pins names that move; suites, 
 their name; `compare` and `register` write to MLflow. What those make is found in the store by digest instead."""
 
 
+class Check(Protocol):
+    """See `Pipeline.check`."""
+
+    def __call__(self, parameters: Mapping[str, Any], *, here: bool) -> None:
+        """Refuse all of a pipeline's parameters, or none; `here` where its steps run on this machine."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
     """A pipeline that is still to be built, since resources are settled when it is."""
 
     function: Callable[..., Any]
     uses: "tuple[Pipeline, ...]"
-    check: Callable[[Mapping[str, Any]], None]
+    check: Check
     """Refuses parameters that some later step would fail with, before the first one starts."""
 
     @property
@@ -85,14 +92,16 @@ class _Building:
 _BUILDING: ContextVar[_Building] = ContextVar("building")
 
 
-def pipeline(
-    *, uses: tuple[Pipeline, ...] = (), check: Callable[[Mapping[str, Any]], None] = lambda parameters: None
-) -> Callable[[Callable[..., Any]], Pipeline]:
+def _nothing(parameters: Mapping[str, Any], *, here: bool) -> None:
+    """Refuse nothing: the pipelines that are parts of others, whose parameters those have checked."""
+
+
+def pipeline(*, check: Check = _nothing, uses: tuple[Pipeline, ...] = ()) -> Callable[[Callable[..., Any]], Pipeline]:
     """Decorator: a pipeline whose name and description come from the function's name and docstring alone.
 
     Args:
-        uses: the pipelines that it has as steps.
         check: see `Pipeline.check`.
+        uses: the pipelines that it has as steps.
     """
     return lambda function: Pipeline(function=function, uses=uses, check=check)
 
