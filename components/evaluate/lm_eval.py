@@ -47,7 +47,7 @@ def runs(suite: LmEvalSuite) -> tuple[tuple[LmEvalTask, ...], ...]:
 def request(
     suite: LmEvalSuite, tasks: Sequence[LmEvalTask], *, model: Path, chat: bool, backend: Backend, gpus: int
 ) -> dict[str, dict[str, Any]]:
-    """The arguments of the harness's `TaskManager` and `simple_evaluate` for the checkpoint in `model`.
+    """The arguments of the harness's `TaskManager` and `simple_evaluate` for the checkpoint in `model`, and of `drawn`.
 
     Questions are conversations where `chat` is true. The harness's own tasks are left out where the suite brings a
     folder of tasks. With vLLM the model is split over all `gpus`.
@@ -64,7 +64,6 @@ def request(
         "tasks": [task.name for task in tasks],
         "batch_size": "auto" if backend == "vllm" else settings.batch_size,
         "num_fewshot": settings.num_fewshot,
-        "limit": settings.limit,
         "apply_chat_template": chat,
         "fewshot_as_multiturn": chat,
         # Standard errors are worked out elsewhere, from pairs of samples.
@@ -79,6 +78,7 @@ def request(
     return {
         "task_manager": {"include_path": folder, "include_defaults": folder is None},
         "simple_evaluate": asking,
+        "sampling": {"limit": settings.limit, "seed": settings.seed} if settings.limit else None,
     }
 
 

@@ -115,7 +115,6 @@ class TestRequest:
                 "tasks": ["meta_math", "meta_ifeval"],
                 "batch_size": "auto",
                 "num_fewshot": None,
-                "limit": None,
                 "apply_chat_template": True,
                 "fewshot_as_multiturn": True,
                 "bootstrap_iters": 0,
@@ -124,6 +123,7 @@ class TestRequest:
                 "torch_random_seed": 42,
                 "fewshot_random_seed": 42,
             },
+            "sampling": None,
         }
         one = request(llama, first, model=MODEL, chat=True, backend="vllm", gpus=1)
         assert one["simple_evaluate"]["model_args"] == {
@@ -143,9 +143,10 @@ class TestRequest:
         }
 
     def test_what_the_suite_overrides(self):
-        asked = ask(suite(num_fewshot=5, limit=10, max_gen_toks=99))["simple_evaluate"]
-        assert (asked["num_fewshot"], asked["limit"]) == (5, 10)
-        assert asked["gen_kwargs"] == {"max_gen_toks": 99}
+        asked = ask(suite(num_fewshot=5, limit=10, max_gen_toks=99))
+        assert asked["sampling"] == {"limit": 10, "seed": 7}
+        assert asked["simple_evaluate"]["num_fewshot"] == 5
+        assert asked["simple_evaluate"]["gen_kwargs"] == {"max_gen_toks": 99}
 
     def test_no_conversation_and_no_turns_where_nothing_can_write_them(self):
         asked = ask(suite(), chat=False)["simple_evaluate"]
