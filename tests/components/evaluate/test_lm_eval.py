@@ -272,6 +272,7 @@ class TestResults:
         with pytest.raises(ProgramFailed, match="4 of the 100 questions"):
             read(results, tmp_path)
         results["samples"]["one"] = [row(number, 0) for number in range(2)]
+        results["results"]["one"]["exact_match,none"] = 0.0
         results["n-samples"]["one"]["effective"] = 2
         assert read(results, tmp_path, suite(limit=2))[0][0].samples == 2
 
@@ -284,6 +285,11 @@ class TestResults:
     def test_a_score_beyond_one(self, results, tmp_path):
         results["samples"]["one"][0]["exact_match"] = 17.5
         with pytest.raises(BadParameter, match=r"17\.5, outside of 0 to 1"):
+            read(results, tmp_path)
+
+    def test_a_score_that_is_not_the_mean_of_its_questions(self, results, tmp_path):
+        results["results"]["one"]["exact_match,none"] = 0.5
+        with pytest.raises(BadParameter, match=r"is 0\.5, and its questions have the mean 0\.25"):
             read(results, tmp_path)
 
     def test_a_metric_that_the_task_does_not_have(self, results, tmp_path):
