@@ -5,13 +5,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from components import settings
-from components.errors import ProgramFailed, RecycleError
+from components.errors import ProgramFailed, RecycleError, ServiceUnavailable
 from components.programs import run as run_program
 from components.step import EVENT_MARK
 from components.tracking import close_run
@@ -92,9 +93,11 @@ def run_pipeline(name: str, parameters: Mapping[str, Any], say: Callable[[str], 
     try:
         run_program(command, log=folder / "log.txt", env=environment, on_line=follower.line)
     except ProgramFailed as error:
+        failure = follower.failure(error)
         if follower.is_cut_off:
-            close_run(run_id)
-        raise follower.failure(error) from None
+            with suppress(ServiceUnavailable):  # why the run ended matters more
+                close_run(run_id, failure.problem)
+        raise failure from None
     result.seconds = follower.elapsed()
     _keep_report(result, folder)
     return result
