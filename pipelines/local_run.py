@@ -47,6 +47,8 @@ class RunResult:
         """What it came to, for people; each line only where some step said so."""
         out = self.outcome
         found = [out["table"], ""] if "table" in out else []
+        if "watch" in out:
+            found.append(f"Watch:      {_watched(out['watch'])}")
         if "passed" in out:
             found.append(f"Gate {'passed' if out['passed'] else 'FAILED'}: {out['reason']}")
         if "model" in out:
@@ -65,6 +67,13 @@ class RunResult:
     def to_json(self) -> str:
         """One machine-readable object."""
         return json.dumps(self.__dict__, ensure_ascii=False, indent=2, default=str)
+
+
+def _watched(watch: Mapping[str, Any]) -> str:
+    """What a tick found, in one line."""
+    counts = ", ".join(f"{number} {status}" for status, number in watch["counts"].items()) or "nothing is there yet"
+    took = f"took {watch['taken']}" if watch["taken"] else "nothing new"
+    return f"{took} at {watch['releases']} ({counts})"
 
 
 def run_pipeline(name: str, parameters: Mapping[str, Any], say: Callable[[str], None]) -> RunResult:
