@@ -241,7 +241,7 @@ def settled(ledger: Ledger, taken_as: str, digest: str, done: Release) -> Ledger
 
 def wait_s(retry_after_s: int, attempt: int) -> int:
     """Seconds until the next attempt after this one: doubled each time, at most a week."""
-    return min(retry_after_s * 2 ** min(attempt - 1, 30), LONGEST_WAIT_S)
+    return min(retry_after_s << min(attempt - 1, 30), LONGEST_WAIT_S)
 
 
 def parse_duration(text: str) -> int:

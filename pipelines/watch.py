@@ -61,7 +61,7 @@ def watch(
         ),
         "watch",
     )
-    with dsl.If(found.outputs["found"] == True, name="a new release"):  # noqa: E712 - KFP overloads ==
+    with dsl.If(found.outputs["Output"] == True, name="a new release"):  # noqa: E712 - KFP overloads ==
         resolved = task(
             resolve(
                 transfer="",

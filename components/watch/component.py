@@ -19,7 +19,7 @@ def watch(
 ) -> NamedTuple(  # type: ignore[valid-type]
     "Watched",
     [
-        ("found", bool),
+        ("Output", bool),  # kfp.local (2.17.0) sees a condition on a task's output only where it has this name
         ("source_base", str),
         ("source_tuned", str),
         ("target_base", str),

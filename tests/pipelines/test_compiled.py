@@ -104,7 +104,8 @@ class TestEveryTask:
             names = {pair["configMapKey"]: pair["envVar"] for pair in places["keyToEnv"]}
             assert {"RECYCLE_STORE", "AWS_ENDPOINT_URL_S3", "MLFLOW_TRACKING_URI"} <= set(names)
             assert all(key == variable for key, variable in names.items())
-            assert [secret["secretName"] for secret in settings["secretAsEnv"]] == ["recycle-store", "recycle-hub"]
+            secrets = ["recycle-store", "recycle-hub"] + (["recycle-webhook"] if step in ("watch", "settle") else [])
+            assert [secret["secretName"] for secret in settings["secretAsEnv"]] == secrets
             fields = {field["name"]: field["fieldPath"] for field in settings["fieldPathAsEnv"]}
             assert fields["RECYCLE_RUN_ID"] == "metadata.labels['pipeline/runid']"
             assert ("RECYCLE_SCRATCH_EVALUATE" in fields) == (step == "resolve")
