@@ -165,7 +165,7 @@ def refused(ledger: Ledger, one: Listed, kind: Refusal, reason: str) -> Ledger |
     sighting = ledger.names.get(one.name)
     if sighting is None or sighting.state != one.state or sighting.refused or sighting.release:
         return None
-    return ledger.with_name(one.name, sighting.model_copy(update={"refused": kind, "reason": reason[:LONGEST_REASON]}))
+    return ledger.with_name(one.name, sighting.model_copy(update={"refused": kind, "reason": short(reason)}))
 
 
 def taken(ledger: Ledger, one: Listed, digest: str, *, now: int, run: str, tracked: str) -> tuple[Ledger, bool]:
@@ -213,7 +213,7 @@ def failed(ledger: Ledger, reasons: Mapping[str, tuple[str, str]], retry_after_s
                 "status": "failed",
                 "since": now,
                 "retry_at": now + wait_s(retry_after_s, known.attempt),
-                "reason": reason[:LONGEST_REASON],
+                "reason": short(reason),
             }
             ledger = ledger.with_release(digest, known.model_copy(update=changes))
     return ledger
@@ -237,6 +237,12 @@ def settled(ledger: Ledger, taken_as: str, digest: str, done: Release) -> Ledger
         releases = {key: one for key, one in ledger.releases.items() if key != taken_as}
         ledger = ledger.model_copy(update={"names": names, "releases": releases})
     return ledger.with_release(digest, done)
+
+
+def short(reason: str) -> str:
+    """A reason in one line that is not long."""
+    line = " ".join(reason.split())
+    return line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 1]}…"
 
 
 def wait_s(retry_after_s: int, attempt: int) -> int:

@@ -5,7 +5,7 @@ import time
 from components import settings
 from components.artifact import ModelArtifact, read_checkpoint
 from components.content import content_of
-from components.ledger import LONGEST_REASON, Ledger, Release, change, settled
+from components.ledger import Ledger, Release, change, settled, short
 from components.step import Step
 from components.store import open_store
 from components.webhook import notify
@@ -46,7 +46,7 @@ def settle_release(
                 attempt=attempt.attempt if attempt else 1,
                 run=settings.run_id(),
                 tracked=run.tracker.parent_id,
-                reason=reason[:LONGEST_REASON],
+                reason=short(reason),
                 passed=passed,
                 version=version,
             ),

@@ -17,6 +17,7 @@ from components.ledger import (
     overdue,
     read_ledger,
     refused,
+    short,
     taken,
     with_seen,
 )
@@ -183,4 +184,4 @@ def _take(found: Tick, store: Store, key: str, one: Listed, content: str, run: R
 
 
 def _event(name: str, happened: str, why: str) -> dict[str, str]:
-    return {"release": name, "happened": happened, "reason": why}
+    return {"release": name, "happened": happened, "reason": short(why)}
