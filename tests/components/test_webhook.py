@@ -1,74 +1,33 @@
 """The webhook over real HTTP: what arrives, what is tried again, what is never shown."""
 
-import json
 import logging
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from components import webhook
 from components.webhook import notify
+from webhook_server import SECRET, webhook_server  # noqa: F401 - a fixture
+
+# ruff: noqa: F811 - fixtures are imported, and asked for by name
 
 EVENTS = [{"release": "org/model@v2", "happened": "incompatible", "reason": "another architecture"}]
-SECRET = "T0/B0/planted-secret"
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self):
-        self.bodies, self.answers, self.trickles = [], [], False
-        self.closing = threading.Event()
-        super().__init__(("127.0.0.1", 0), Handler)
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.bodies.append((self.path, self.headers["Content-Type"], json.loads(body)))
-        if self.server.trickles:
-            while not self.server.closing.wait(0.05):
-                self.wfile.write(b"H")
-            return
-        status = self.server.answers.pop(0) if self.server.answers else 200
-        if status == "hang up":
-            return
-        self.send_response(status)
-        if status == 302:
-            self.send_header("Location", "http://127.0.0.1:9/")
-        self.end_headers()
-
-    def log_message(self, *arguments):
-        """Quiet."""
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr(webhook, "FIRST_WAIT_S", 0.01)
-    with Server() as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        monkeypatch.setenv("RECYCLE_WEBHOOK", f"http://127.0.0.1:{server.server_port}/{SECRET}?key=1")
-        yield server
-        server.closing.set()
-        server.shutdown()
 
 
 def tell():
     return notify(EVENTS, releases="hub:org/*", run="run 1")
 
 
-def test_what_happened_arrives_as_json_with_a_text_for_people(server):
+def test_what_happened_arrives_as_json_with_a_text_for_people(webhook_server):
     assert tell() == ""
-    ((path, kind, body),) = server.bodies
+    ((path, kind, body),) = webhook_server.bodies
     assert (path, kind) == (f"/{SECRET}?key=1", "application/json; charset=utf-8")
     assert body["events"] == EVENTS
     assert (body["releases"], body["run"]) == ("hub:org/*", "run 1")
     assert body["text"] == "org/model@v2: incompatible, another architecture"
 
 
-def test_a_recycled_release_is_told_with_its_verdict_and_where_it_is(server):
+def test_a_recycled_release_is_told_with_its_verdict_and_where_it_is(webhook_server):
     event = {
         "release": "r2",
         "happened": "recycled",
@@ -79,34 +38,34 @@ def test_a_recycled_release_is_told_with_its_verdict_and_where_it_is(server):
         "aliases": "candidate, champion",
     }
     assert notify([event], releases="x", run="y") == ""
-    assert server.bodies[0][2]["text"] == (
+    assert webhook_server.bodies[0][2]["text"] == (
         "r2: recycled, gate passed: Better by 3 points. Registered as m version 4 (candidate, champion)."
     )
 
 
 @pytest.mark.parametrize("answers", [[503, 429], ["hang up", 500]])
-def test_what_may_pass_is_tried_again(server, answers):
-    server.answers = answers
+def test_what_may_pass_is_tried_again(webhook_server, answers):
+    webhook_server.answers = answers
     assert tell() == ""
-    assert len(server.bodies) == 3
+    assert len(webhook_server.bodies) == 3
 
 
-def test_after_three_tries_it_is_told_and_nothing_raised(server):
-    server.answers = [503] * 10
+def test_after_three_tries_it_is_told_and_nothing_raised(webhook_server):
+    webhook_server.answers = [503] * 10
     assert tell() == "the webhook at 127.0.0.1 was not told: HTTP 503"
-    assert len(server.bodies) == 3
+    assert len(webhook_server.bodies) == 3
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410, 302])
-def test_a_refusal_is_not_tried_again_and_no_redirect_is_followed(server, status):
-    server.answers = [status] * 3
+def test_a_refusal_is_not_tried_again_and_no_redirect_is_followed(webhook_server, status):
+    webhook_server.answers = [status] * 3
     assert tell() == f"the webhook at 127.0.0.1 was not told: HTTP {status}"
-    assert len(server.bodies) == 1
+    assert len(webhook_server.bodies) == 1
 
 
-def test_one_that_answers_byte_by_byte_is_given_up(server, monkeypatch):
+def test_one_that_answers_byte_by_byte_is_given_up(webhook_server, monkeypatch):
     monkeypatch.setattr(webhook, "LONGEST_S", 0.5)
-    server.trickles = True
+    webhook_server.trickles = True
     started = time.monotonic()
     assert "did not answer within" in tell()
     assert time.monotonic() - started < 10
