@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from components import settings
 from components.checkpoint import Checkpoint
 from components.errors import BadParameter
 from components.ledger import read_ledger
@@ -23,8 +24,20 @@ from webhook_server import SECRET, webhook_server  # noqa: F401 - a fixture
 # ruff: noqa: F811 - fixtures are imported, and asked for by name
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """MLflow's file with its tables and nothing in them, which take seconds to make."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
 @pytest.fixture
-def world(tmp_path):
+def world(tmp_path, database):
+    settings.home().mkdir()
+    shutil.copy(database, settings.home() / "mlflow.db")
     return make_world(tmp_path / "world")
 
 
