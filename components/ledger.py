@@ -119,9 +119,9 @@ class Ledger(BaseModel):
         release = self.releases.get(sighting.release)
         return sighting.refused or (release.status if release else "waiting")
 
-    def counts(self) -> dict[str, int]:
-        """Number of names by their status."""
-        found = [self.status_of(name) for name in self.names]
+    def counts(self, names: Iterable[str]) -> dict[str, int]:
+        """Number of these names by their status."""
+        found = [self.status_of(name) for name in names]
         return {status: found.count(status) for status in sorted(set(found))}
 
 

@@ -2,14 +2,13 @@
 
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
-from components import __version__
+from components import __version__, settings
 from components.addresses import is_link_local
 
 TRIES = 3
@@ -33,7 +32,7 @@ def notify(events: Sequence[Mapping[str, str]], *, releases: str, run: str) -> s
     Returns:
         Why it did not arrive, for people; empty where it did.
     """
-    address = os.environ.get("RECYCLE_WEBHOOK", "")
+    address = settings.webhook()
     if not address:
         return ""
     text = "\n".join(_sentence(event) for event in events)

@@ -118,9 +118,9 @@ def _ended(tracker: Tracker) -> Callable[[Release], str | None]:
 
 
 def _tell(found: Tick, run: Step, releases: str, table: str) -> None:
-    counts = found.ledger.counts()
+    counts = found.ledger.counts(found.names)
     taken = found.ledger.releases.get(found.taken)
-    page = markdown(found.ledger, releases)
+    page = markdown(found.ledger, found.names, releases)
     Path(table).write_text(page, encoding="utf-8")
     run.tracker.text(page, "releases.md")
     run.tracker.tags({"watch": releases, "release": taken.name if taken else "nothing new"})
@@ -148,15 +148,15 @@ def _outputs(found: Tick, subject: Subject, key: str) -> Watched:
     return taken is not None, *references, taken.reference if taken else "", key, found.taken
 
 
-def markdown(ledger: Ledger, releases: str) -> str:
-    """What was seen, newest first, as a page."""
-    names = sorted(ledger.names, key=lambda name: _since(ledger, name), reverse=True)
+def markdown(ledger: Ledger, names: list[str], releases: str) -> str:
+    """What became of these names, the last first, as a page."""
+    names = sorted(names, key=lambda name: _since(ledger, name), reverse=True)
     rows = [
         (name, ledger.status_of(name), _when(_since(ledger, name)), _reason(ledger, name)) for name in names[:SHOWN]
     ]
     lines = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
     more = [f"\nand {len(names) - SHOWN} more."] if len(names) > SHOWN else []
-    counts = ", ".join(f"{number} {status}" for status, number in ledger.counts().items()) or "nothing there yet"
+    counts = ", ".join(f"{number} {status}" for status, number in ledger.counts(names).items()) or "nothing there yet"
     head = [
         f"# Releases at {releases}",
         "",

@@ -47,6 +47,8 @@ class Tick:
     """What a tick found."""
 
     ledger: Ledger
+    names: list[str]
+    """Everything that the place lists. The ledger may know more: another place, or what is gone."""
     taken: str = ""
     """Digest of the release that it took, empty for none."""
     events: list[dict[str, str]] = field(default_factory=list)
@@ -93,7 +95,7 @@ def tick(
         return noted if noted is ledger or noted.about else noted.model_copy(update={"about": about})
 
     ledger = change(store, key, step)
-    found = Tick(ledger=ledger or before)
+    found = Tick(ledger=ledger or before, names=[one.name for one in listed])
     for digest in reasons:
         after = found.ledger.releases.get(digest)
         if after is not None and after.status == "failed" and before.releases[digest].run == after.run:

@@ -124,7 +124,7 @@ def test_the_same_content_under_a_second_name_or_with_another_readme_is_not_new(
     (world / "releases/r1/README.md").write_text("Now with a card.")
     found = watch()
     assert (found.taken, found.events) == ("", [])
-    assert found.ledger.counts() == {"running": 2}
+    assert found.ledger.counts(found.names) == {"running": 2}
 
 
 def test_other_weights_under_the_same_name_are_new(world, watch):
@@ -143,7 +143,7 @@ def test_a_tick_that_is_started_again_goes_on_with_what_it_took(world, watch):
     first = watch(run="one run")
     again = watch(run="one run")
     assert again.taken == first.taken
-    assert again.ledger.counts() == {"running": 1, "waiting": 1}
+    assert again.ledger.counts(again.names) == {"running": 1, "waiting": 1}
 
 
 def test_an_attempt_that_mlflow_calls_over_is_told_once_and_made_again_when_its_time_has_come(world, watch):
@@ -275,7 +275,7 @@ def test_the_table_shows_names_states_and_reasons(world, watch):
     near(world / "base", world / "releases/a|b", seed=10)
     make_checkpoint(world / "releases/wide", seed=3, hidden=64)
     found = watch()
-    page = markdown(found.ledger, "here")
+    page = markdown(found.ledger, found.names, "here")
     assert "1 incompatible, 1 running" in page
     assert "a\\|b | running |" in page
     assert "not of one family" in page
