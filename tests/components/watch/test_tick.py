@@ -16,8 +16,11 @@ from components.watch.judge import Judgement, judge, open_subject
 from components.watch.places import Place, open_place
 from components.watch.run import check_watch, markdown
 from components.watch.tick import Run, tick
+from fakehub import server  # noqa: F401 - a fixture
 from releases_world import make_world, near
 from tinymodels import make_checkpoint
+
+# ruff: noqa: F811 - fixtures are imported, and asked for by name
 
 HOUR = 3_600
 
@@ -302,3 +305,50 @@ def test_the_ledger_says_what_is_recycled(world, watch):
     watch()
     (key,) = [path.name for path in (open_store().root / "results/ledger").iterdir()]
     assert read_ledger(open_store(), key).about == {"what": "test"}
+
+
+class TestOnTheHub:
+    @pytest.fixture
+    def hub(self, server, monkeypatch):
+        server.reset()
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        return server
+
+    def test_branches_are_taken_newest_first_each_pinned_to_its_commit(self, world, watch, hub):
+        commits = {}
+        for number, day in ((1, 1), (2, 3), (3, 2)):
+            folder = near(world / "base", world / f"r{number}", seed=10 + number)
+            date = f"2025-01-0{day}T00:00:00.000Z"
+            commits[number] = hub.add("org/model", folder, branch=f"r{number}", date=date)
+        place = open_place("hub:org/model@r*")
+        found = [watch(place=place) for _ in range(4)]
+        assert [taken(one) for one in found] == ["model@r2", "model@r3", "model@r1", ""]
+        assert found[0].ledger.releases[found[0].taken].reference == f"org/model@{commits[2]}"
+
+    def test_a_tick_with_nothing_new_asks_the_hub_once(self, world, watch, hub):
+        hub.add("org/model", near(world / "base", world / "r1", seed=11))
+        place = open_place("hub:org/*")
+        watch(place=place)
+        before = len(hub.seen)
+        watch(place=place)
+        assert len(hub.seen) == before + 1
+
+    def test_weights_are_known_by_the_hubs_digest_and_are_the_same_release_in_a_folder(
+        self, world, watch, hub, monkeypatch
+    ):
+        read = []
+        scope = judging.identify_content.__globals__
+        real = scope["digest_of_file"]
+        monkeypatch.setitem(
+            scope, "digest_of_file", lambda source, path, *rest: read.append(path) or real(source, path, *rest)
+        )
+        folder = near(world / "base", world / "r1", seed=11)
+        hub.add("org/model", folder)
+        first = watch(place=open_place("hub:org/model@main"))
+        assert read
+        assert "model.safetensors" not in read
+        shutil.copytree(folder, world / "releases/r1")
+        second = watch()
+        assert second.taken == ""
+        assert second.ledger.counts(second.names) == {"running": 1}
+        assert set(second.ledger.releases) == {first.taken}
