@@ -14,8 +14,8 @@ from components.resolve.resolve import check_values
 from components.watch.run import check_watch
 
 
-def check_watching(parameters: Mapping[str, Any]) -> None:
-    """Refuse what would fail in some later step of a tick, before the first one starts.
+def check_watching(parameters: Mapping[str, Any], *, here: bool) -> None:
+    """Refuse what would fail in some later step of a tick, before the first one starts (see `check_recycling`).
 
     Raises:
         RecycleError: a value cannot be, or a file that it names is not what it must be.
@@ -25,7 +25,8 @@ def check_watching(parameters: Mapping[str, Any]) -> None:
     parse_duration(parameters["retry_after"])
     checked = ("scale", "dtype", "suite", "gate_tolerance", "model_name")
     check_values(recipe="", **{name: parameters[name] for name in checked})
-    check_harness(load_suite(parameters["suite"]))
+    if here:
+        check_harness(load_suite(parameters["suite"]))
 
 
 def check_recycling(parameters: Mapping[str, Any], *, here: bool) -> None:
