@@ -203,7 +203,7 @@ def failed(ledger: Ledger, reasons: Mapping[str, tuple[str, str]], retry_after_s
     Args:
         ledger: the one to change.
         reasons: the attempt's run, and why it failed, by release.
-        retry_after_s: what is waited after the first attempt.
+        retry_after_s: what lies between the beginnings of the first attempt and the second.
         now: seconds since the epoch.
     """
     for digest, (run, reason) in reasons.items():
@@ -212,7 +212,7 @@ def failed(ledger: Ledger, reasons: Mapping[str, tuple[str, str]], retry_after_s
             changes = {
                 "status": "failed",
                 "since": now,
-                "retry_at": now + wait_s(retry_after_s, known.attempt),
+                "retry_at": known.since + wait_s(retry_after_s, known.attempt),
                 "reason": short(reason),
             }
             ledger = ledger.with_release(digest, known.model_copy(update=changes))
@@ -246,7 +246,7 @@ def short(reason: str) -> str:
 
 
 def wait_s(retry_after_s: int, attempt: int) -> int:
-    """Seconds until the next attempt after this one: doubled each time, at most a week."""
+    """Seconds from the beginning of this attempt to that of the next: doubled each time, at most a week."""
     return min(retry_after_s << min(attempt - 1, 30), LONGEST_WAIT_S)
 
 

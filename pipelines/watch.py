@@ -45,8 +45,8 @@ def watch(
         gate_tolerance: How far the recycled model may score below the source fine-tuned one and still pass, as a
             share (0.02 is two points).
         model_name: The registered model in MLflow.
-        retry_after: How long after it began or failed a first attempt is made again (30m, 12h, 2d); doubled each
-            time, at most a week.
+        retry_after: How long after its beginning an attempt that failed or was broken off is made again (30m, 12h,
+            2d); doubled each time, at most a week.
     """
     found = task(
         look(

@@ -79,7 +79,7 @@ def tick(
         look: judges a reference.
         run: takes the release.
         ended: why an attempt is over that says in the ledger that it goes on, None while it is not, as far as is known.
-        retry_after_s: what is waited after a first attempt that failed.
+        retry_after_s: what lies between the beginnings of a first attempt that failed and the second.
         now: seconds since the epoch.
 
     Raises:

@@ -105,14 +105,14 @@ class TestAttempts:
         ledger, _ = take(with_seen(Ledger(), [one], 0), one, "content")
         ledger = failed(ledger, {"content": ("run", "no memory")}, HOUR, 100)
         assert ledger.releases["content"].reason == "no memory"
-        assert due(ledger, [one], 100 + HOUR - 1) == []
-        assert not take(ledger, one, "content", now=100 + HOUR - 1)[1]
-        assert due(ledger, [one], 100 + HOUR) == [one]
-        ledger, took = take(ledger, one, "content", now=100 + HOUR, run="second")
+        assert due(ledger, [one], HOUR - 1) == []
+        assert not take(ledger, one, "content", now=HOUR - 1)[1]
+        assert due(ledger, [one], HOUR) == [one]
+        ledger, took = take(ledger, one, "content", now=HOUR, run="second")
         assert took
         assert (ledger.releases["content"].attempt, ledger.releases["content"].run) == (2, "second")
-        assert not overdue(ledger.releases["content"], HOUR, 100 + 3 * HOUR - 1)
-        assert overdue(ledger.releases["content"], HOUR, 100 + 3 * HOUR)
+        assert not overdue(ledger.releases["content"], HOUR, 3 * HOUR - 1)
+        assert overdue(ledger.releases["content"], HOUR, 3 * HOUR)
 
     def test_an_old_run_does_not_fail_for_a_new_one_or_for_one_that_is_done(self):
         one = listed("a")
