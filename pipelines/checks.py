@@ -8,8 +8,25 @@ from components.evaluate.suite import check_harness, load_suite
 from components.finetune.dataset import check_dataset
 from components.finetune.open_instruct_checkout import check_trainer
 from components.finetune.recipe import load_recipe
+from components.ledger import parse_duration
 from components.resolve.choice import Choice, complete
 from components.resolve.resolve import check_values
+from components.watch.run import check_watch
+
+
+def check_watching(parameters: Mapping[str, Any], *, here: bool) -> None:
+    """Refuse what would fail in some later step of a tick, before the first one starts (see `check_recycling`).
+
+    Raises:
+        RecycleError: a value cannot be, or a file that it names is not what it must be.
+    """
+    watched = ("releases", "source_base", "source_tuned", "suite")
+    check_watch(**{name: parameters[name] for name in watched})
+    parse_duration(parameters["retry_after"])
+    checked = ("scale", "dtype", "suite", "gate_tolerance", "model_name")
+    check_values(recipe="", **{name: parameters[name] for name in checked})
+    if here:
+        check_harness(load_suite(parameters["suite"]))
 
 
 def check_recycling(parameters: Mapping[str, Any], *, here: bool) -> None:

@@ -48,6 +48,8 @@ class RunResult:
         """What it came to, for people; each line only where some step said so."""
         out = self.outcome
         found = [out["table"], ""] if "table" in out else []
+        if "watch" in out:
+            found.append(f"Watch:      {_watched(out['watch'], out.get('settled', ''))}")
         if "passed" in out:
             found.append(f"Gate {'passed' if out['passed'] else 'FAILED'}: {out['reason']}")
         if "model" in out:
@@ -66,6 +68,15 @@ class RunResult:
     def to_json(self) -> str:
         """One machine-readable object."""
         return json.dumps(self.__dict__, ensure_ascii=False, indent=2, default=str)
+
+
+def _watched(watch: Mapping[str, Any], settled: str) -> str:
+    """What a tick found, in one line."""
+    if settled:
+        return f"recycled onto {settled}; {watch['counts'].get('waiting', 0)} more at {watch['releases']} wait"
+    counts = ", ".join(f"{number} {status}" for status, number in watch["counts"].items()) or "nothing is there yet"
+    took = f"took {watch['taken']}" if watch["taken"] else "nothing new"
+    return f"{took} at {watch['releases']} ({counts})"
 
 
 def run_pipeline(name: str, parameters: Mapping[str, Any], say: Callable[[str], None]) -> RunResult:

@@ -2,7 +2,7 @@
 
 from components.resolve.component import resolve
 from pipelines.checks import check_recycling
-from pipelines.judged import saved_checkpoint, transfer_and_judge
+from pipelines.judged import recycle_resolved
 from pipelines.task import pipeline, task
 
 
@@ -57,22 +57,4 @@ def recycle(
         ),
         "resolve",
     )
-    saved = {
-        role: saved_checkpoint(found, output, role)
-        for role, output in (
-            ("source base", "source_base"),
-            ("source fine-tuned", "source_tuned"),
-            ("target base", "target_base"),
-        )
-    }
-    transfer_and_judge(
-        source_base=saved["source base"],
-        source_tuned=saved["source fine-tuned"],
-        target_base=saved["target base"],
-        notes=found.outputs["notes"],
-        scale=scale,
-        dtype=dtype,
-        suite=found.outputs["suite"],
-        gate_tolerance=gate_tolerance,
-        model_name=model_name,
-    )
+    recycle_resolved(found, scale=scale, dtype=dtype, gate_tolerance=gate_tolerance, model_name=model_name)

@@ -34,6 +34,10 @@ SECRETS = {
 }
 """Keys by Secret, each of which may be missing."""
 
+WEBHOOK = ("recycle-webhook", "RECYCLE_WEBHOOK")
+"""Secret and its key, which may be missing, for the steps that tell people: its address lets anyone write there."""
+TELLING = ("watch", "settle")
+
 PURE = ("save-checkpoint", "transfer")
 """Steps whose result follows from their inputs alone, as KFP's cache must take for granted: its key holds the image,
 the parameters and the input artifacts. `resolve` pins names that move; suites, recipes and data sets can change under
@@ -170,6 +174,9 @@ def _environment(made: PipelineTask, resources: Resources) -> None:
     kubernetes.use_config_map_as_env(made, "recycle", {name: name for name in PLACES}, optional=True)
     for secret, names in SECRETS.items():
         kubernetes.use_secret_as_env(made, secret, {name: name for name in names}, optional=True)
+    if made.component_spec.name in TELLING:
+        secret, name = WEBHOOK
+        kubernetes.use_secret_as_env(made, secret, {name: name}, optional=True)
     # From the pod's label, so that a new run's id does not make every task's inputs new and defeat caching.
     kubernetes.use_field_path_as_env(made, "RECYCLE_RUN_ID", "metadata.labels['pipeline/runid']")
     if made.component_spec.name == "resolve":

@@ -20,7 +20,17 @@ def imports(path):
 
 
 def test_every_step_is_there():
-    assert {"resolve", "save_checkpoint", "finetune", "transfer", "evaluate", "compare", "register"} == STEPS
+    assert {
+        "resolve",
+        "save_checkpoint",
+        "finetune",
+        "transfer",
+        "evaluate",
+        "compare",
+        "register",
+        "watch",
+        "settle",
+    } == STEPS
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -19,8 +19,12 @@ def register_artifacts(
     model_name: str,
     card_path: str,
     run: Step,
-) -> None:
-    """Register the model that `recycled` describes, write its card, and end the pipeline's MLflow run."""
+) -> tuple[str, str]:
+    """Register the model that `recycled` describes, write its card, and end the pipeline's MLflow run.
+
+    Returns:
+        The version, and its aliases as people read them.
+    """
     manifest = read_checkpoint(recycled)
     manifests = {role: read_checkpoint(parent) for role, parent in parents.items()}
     scores = Evaluation.read(Path(evaluation))
@@ -35,7 +39,9 @@ def register_artifacts(
         passed=passed,
         reason=reason,
     )
-    run.tracker.params({"model": model_name, "version": done.version, "aliases": ", ".join(done.aliases)})
+    aliases = ", ".join(done.aliases)
+    run.tracker.params({"model": model_name, "version": done.version, "aliases": aliases})
     run.tracker.text(card, "README.md")
     run.tracker.end_pipeline()
     run.outcome.update(model=model_name, version=done.version, aliases=list(done.aliases), uri=manifest.uri)
+    return done.version, aliases

@@ -104,7 +104,8 @@ class TestEveryTask:
             names = {pair["configMapKey"]: pair["envVar"] for pair in places["keyToEnv"]}
             assert {"RECYCLE_STORE", "AWS_ENDPOINT_URL_S3", "MLFLOW_TRACKING_URI"} <= set(names)
             assert all(key == variable for key, variable in names.items())
-            assert [secret["secretName"] for secret in settings["secretAsEnv"]] == ["recycle-store", "recycle-hub"]
+            secrets = ["recycle-store", "recycle-hub"] + (["recycle-webhook"] if step in ("watch", "settle") else [])
+            assert [secret["secretName"] for secret in settings["secretAsEnv"]] == secrets
             fields = {field["name"]: field["fieldPath"] for field in settings["fieldPathAsEnv"]}
             assert fields["RECYCLE_RUN_ID"] == "metadata.labels['pipeline/runid']"
             assert ("RECYCLE_SCRATCH_EVALUATE" in fields) == (step == "resolve")
@@ -147,9 +148,17 @@ def test_a_volume_of_a_class_or_of_ones_own_takes_the_place_of_the_nodes_disk(tm
 
 
 def test_nothing_that_the_local_runner_gets_wrong(compiled):
-    """Loops take an upstream parameter for the loop's item, and None defaults stop the run."""
+    """Loops take an upstream parameter for the loop's item, and None defaults stop the run.
+
+    A condition on a task's output is false unless that has the name `Output`.
+    """
     spec = compiled["spec"]
     dags = [spec["root"]["dag"], *(part["dag"] for part in spec["components"].values() if "dag" in part)]
     assert not [task for dag in dags for task in dag["tasks"].values() if "parameterIterator" in task]
+    for dag in dags:
+        for task in dag["tasks"].values():
+            for name, given in task.get("inputs", {}).get("parameters", {}).items():
+                if f"'{name}'" in task.get("triggerPolicy", {}).get("condition", ""):
+                    assert given.get("taskOutputParameter", {}).get("outputParameterKey", "Output") == "Output"
     defaults = [entry["defaultValue"] for entry in spec["root"]["inputDefinitions"]["parameters"].values()]
     assert None not in defaults
