@@ -9,7 +9,9 @@ from components.finetune.dataset import check_dataset
 from components.finetune.open_instruct_checkout import check_trainer
 from components.finetune.recipe import load_recipe
 from components.resolve.choice import Choice, complete
+from components.resolve.points import quick_suite, search_points
 from components.resolve.resolve import check_values
+from components.scale import parse_scale
 
 
 def check_recycling(parameters: Mapping[str, Any]) -> None:
@@ -29,6 +31,9 @@ def check_recycling(parameters: Mapping[str, Any]) -> None:
         model_name=parameters["model_name"],
     )
     check_harness(load_suite(chosen.suite))
+    if parameters.get("scale_search"):
+        search_points(parameters["scale_search"], parse_scale(parameters["scale"]))
+        load_suite(quick_suite(chosen.suite))
     if chosen.recipe:
         recipe = load_recipe(chosen.recipe)
         check_trainer(recipe)
