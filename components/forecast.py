@@ -26,6 +26,10 @@ SEPARATE = 0.5
 """Connectivity up to which it did not: half of what the bases know of text is lost between them."""
 
 
+LEAST_KNOWN = 0.1
+"""Nats per token that the bases must know of their text: a mean over a thousand tokens is uncertain by half of it."""
+
+
 class Line(BaseModel):
     """The loss along the straight line between two bases."""
 
@@ -57,10 +61,10 @@ class Line(BaseModel):
         """The share of what the bases know of the text that is not lost on the line between them, 0 to 1.
 
         1 − barrier / (ln V − mean loss of the ends): ln V is the loss of a model that knows nothing of V tokens. None
-        where the ends know nothing themselves.
+        where the ends themselves know next to nothing.
         """
         known = math.log(self.vocabulary) - (self.losses[0] + self.losses[-1]) / 2
-        return min(1.0, max(0.0, 1 - self.barrier / known)) if known > 0 else None
+        return min(1.0, max(0.0, 1 - self.barrier / known)) if known >= LEAST_KNOWN else None
 
 
 class Forecast(BaseModel):
@@ -112,7 +116,7 @@ def forecast_by_statistics(tensors: Iterable[TensorStatistics], line: Line | Non
     findings = [_by_gap(model.relative_gap), _by_update(model)]
     connectivity = line.connectivity if line else None
     if line and connectivity is None:
-        unmeasured = "the bases know no more of their own text than chance does"
+        unmeasured = "the bases know hardly more of their own text than chance does"
     if line and connectivity is not None:
         findings.append(_by_line(line.barrier, connectivity))
     made = _forecast(model.relative_gap, findings)

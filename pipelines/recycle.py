@@ -91,4 +91,4 @@ def recycle(
             suite=found.outputs["suite"],
             quick_suite=found.outputs["quick_suite"],
             model_name=model_name,
-        )
+        ).set_display_name("try each scale")

@@ -61,10 +61,28 @@ def test_the_description_is_the_docstring(name, compiled):
 def test_the_flagships_graph_is_flat(tmp_path):
     spec = compile_in(tmp_path, "recycle")["spec"]
     tasks = spec["root"]["dag"]["tasks"]
-    for task in tasks.values():
-        assert "executorLabel" in spec["components"][task["componentRef"]["name"]]
-    shown = {task["taskInfo"]["name"] for task in tasks.values()}
-    assert {"resolve", "save source base", "transfer", "evaluate recycled", "compare", "register"} <= shown
+    steps = {
+        task["taskInfo"]["name"]: "executorLabel" in spec["components"][task["componentRef"]["name"]]
+        for task in tasks.values()
+    }
+    assert {name for name, is_step in steps.items() if not is_step} == {"search the scale"}
+    line = {"resolve", "save source base", "transfer", "will it transfer", "evaluate recycled", "compare", "register"}
+    assert line <= steps.keys()
+
+
+def test_a_search_of_the_scale_is_a_box_that_nothing_waits_for(tmp_path):
+    spec = compile_in(tmp_path, "recycle")["spec"]
+    tasks = spec["root"]["dag"]["tasks"]
+    (box,) = (key for key, task in tasks.items() if task["taskInfo"]["name"] == "search the scale")
+    assert "scale_search'] != ''" in tasks[box]["triggerPolicy"]["condition"]
+    assert not [key for key, task in tasks.items() if box in task.get("dependentTasks", ())]
+    inside = {
+        task["taskInfo"]["name"]
+        for part in spec["components"].values()
+        for task in part.get("dag", {}).get("tasks", {}).values()
+    }
+    assert {"each scale", "transfer at another scale", "choose the scale", "judge the chosen scale"} <= inside
+    assert not [name for name in inside if "channel" in name]
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
@@ -147,9 +165,12 @@ def test_a_volume_of_a_class_or_of_ones_own_takes_the_place_of_the_nodes_disk(tm
 
 
 def test_nothing_that_the_local_runner_gets_wrong(compiled):
-    """Loops take an upstream parameter for the loop's item, and None defaults stop the run."""
+    """Loops take an upstream parameter, other than their items, for the loop's item; None defaults stop the run."""
     spec = compiled["spec"]
     dags = [spec["root"]["dag"], *(part["dag"] for part in spec["components"].values() if "dag" in part)]
-    assert not [task for dag in dags for task in dag["tasks"].values() if "parameterIterator" in task]
+    for task in (task for dag in dags for task in dag["tasks"].values() if "parameterIterator" in task):
+        items = task["parameterIterator"]["items"].get("inputParameter")
+        parameters = task.get("inputs", {}).get("parameters", {})
+        assert {name for name, source in parameters.items() if "taskOutputParameter" in source} <= {items}
     defaults = [entry["defaultValue"] for entry in spec["root"]["inputDefinitions"]["parameters"].values()]
     assert None not in defaults
