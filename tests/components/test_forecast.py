@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.forecast import CONNECTED, NEAR, SEPARATE, UNRELATED, Line, forecast_by_gap, forecast_by_statistics
+from components.forecast import (
+    APART,
+    CONNECTED,
+    NEAR,
+    SEPARATE,
+    UNRELATED,
+    Line,
+    forecast_by_gap,
+    forecast_by_statistics,
+)
 from components.statistics import TensorStatistics
 
 LOSSES = st.lists(st.floats(0, 20), min_size=2, max_size=9)
@@ -17,9 +26,9 @@ def line(*losses, vocabulary=1000):
     return Line(shares=shares, losses=losses, vocabulary=vocabulary, tokens=1008)
 
 
-def statistics(gap, delta=0.1, source=100.0):
+def statistics(gap, delta=0.1, source=100.0, name="model.layers.0.mlp.up_proj.weight"):
     return TensorStatistics(
-        name="model",
+        name=name,
         elements=1000,
         delta_squared=delta**2 * source,
         gap_squared=gap**2 * source,
@@ -118,6 +127,13 @@ def test_the_worst_finding_decides_and_gives_the_reason():
     assert "no barrier" not in far.reason
 
 
+@pytest.mark.parametrize(("gap", "verdict"), [(0.8, "unsure"), (1.1, "unsure"), (APART, "unlikely")])
+def test_bases_that_are_connected_may_be_further_apart(gap, verdict):
+    assert forecast_by_statistics([statistics(gap)], level(1.0)).verdict == verdict
+    assert forecast_by_statistics([statistics(gap)], level(0.8)).verdict == "unlikely"
+    assert forecast_by_statistics([statistics(gap)], None).verdict == "unlikely"
+
+
 def test_a_fine_tune_that_changed_nothing_is_told():
     found = forecast_by_statistics([statistics(0.1, delta=0.0)], level(1.0))
     assert found.verdict == "unlikely"
@@ -129,6 +145,13 @@ def test_what_was_not_measured_is_told_and_the_statistics_decide():
     assert (found.verdict, found.measure) == ("likely", "closeness")
     assert found.reason.endswith("The loss along the line between the bases was not measured: there is no room.")
     assert found.line is None
+
+
+def test_norms_do_not_hide_how_far_the_matrices_moved():
+    norms = [statistics(0.0, source=1e6, name=name) for name in ("model.norm.weight", "model.layers.0.q_proj.bias")]
+    found = forecast_by_statistics([statistics(1.41), *norms], None)
+    assert found.verdict == "unlikely"
+    assert "is 1.41" in found.reason
 
 
 def test_no_tensors_at_all():
