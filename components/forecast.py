@@ -170,7 +170,7 @@ def _by_gap(gap: float, *, connected: bool = False) -> tuple[Verdict, str]:
 
 def _by_update(model: TensorStatistics) -> tuple[Verdict, str]:
     if not model.delta_squared:
-        return "unlikely", "The source fine-tuned model equals its base: there is nothing to transfer."
+        return "unlikely", "The source fine-tuned model equals its base: the transfer added nothing."
     return "likely", ""
 
 

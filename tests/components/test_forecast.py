@@ -137,7 +137,7 @@ def test_bases_that_are_connected_may_be_further_apart(gap, verdict):
 def test_a_fine_tune_that_changed_nothing_is_told():
     found = forecast_by_statistics([statistics(0.1, delta=0.0)], level(1.0))
     assert found.verdict == "unlikely"
-    assert "nothing to transfer" in found.reason
+    assert "added nothing" in found.reason
 
 
 def test_what_was_not_measured_is_told_and_the_statistics_decide():

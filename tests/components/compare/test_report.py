@@ -270,7 +270,7 @@ def test_missing_and_doubled_models_are_refused(run, demo_models):
 def test_rendering_needs_only_the_report_input(run, demo_models, make_statistics):
     result = run()
     report = ReportInput(
-        forecast=None,
+        forecast=forecast_by_statistics(make_statistics(3), None),
         title="OLMo 2: M4 onto M5",
         models=demo_models,
         statistics=make_statistics(3),
