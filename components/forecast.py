@@ -17,7 +17,7 @@ Verdict = Literal["likely", "unsure", "unlikely"]
 ORDER: tuple[Verdict, ...] = ("likely", "unsure", "unlikely")
 
 NEAR = 0.3
-"""‖M_t − M_s‖ / ‖M_s‖ within which transfer worked in the demo world; bases trained 0.3 apart gave 0 to 10 %."""
+"""‖M_t − M_s‖ / ‖M_s‖ within which transfer worked in the demo world; a release 0.45 away kept three quarters of the score."""
 UNRELATED = 0.7
 """Half of what independent models of one kind have, which is about √2."""
 APART = 1.2
