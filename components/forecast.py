@@ -17,7 +17,7 @@ Verdict = Literal["likely", "unsure", "unlikely"]
 ORDER: tuple[Verdict, ...] = ("likely", "unsure", "unlikely")
 
 NEAR = 0.3
-"""‖M_t − M_s‖ / ‖M_s‖ within which transfer worked in the demo world; a release 0.45 away kept three quarters of the score."""
+"""‖M_t − M_s‖ / ‖M_s‖ of the matrices, within which transfer worked in the demo world; one 0.45 away kept 3/4."""
 UNRELATED = 0.7
 """Half of what independent models of one kind have, which is about √2."""
 APART = 1.2
@@ -26,8 +26,6 @@ CONNECTED = 0.9
 """Connectivity from which transfer worked in the demo world."""
 SEPARATE = 0.5
 """Connectivity up to which it did not: half of what the bases know of text is lost between them."""
-
-
 LEAST_KNOWN = 0.1
 """Nats per token that the bases must know of their text: a mean over a thousand tokens is uncertain by half of it."""
 
