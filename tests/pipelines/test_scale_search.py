@@ -40,8 +40,8 @@ def teach(folder, questions):
         for row in questions
     ]
     ids = torch.tensor([tokenizer.apply_chat_template(chat, return_dict=False) for chat in chats])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(80):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(250):
         loss = model(input_ids=ids, labels=ids).loss
         loss.backward()
         optimizer.step()
