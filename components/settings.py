@@ -6,7 +6,8 @@ RECYCLE_RUN_ID names the pipeline run that a step belongs to
 RECYCLE_MEMORY what a transfer may take for its buffers, for example 2GB (default 512MB)
 RECYCLE_WEBHOOK where people are told what a recurring run did; a secret
 
-RECYCLE_SCRATCH_EVALUATE, RECYCLE_SCRATCH_FINETUNE  on a cluster, how large these steps' scratch volumes are
+RECYCLE_SCRATCH_CONNECTIVITY, RECYCLE_SCRATCH_EVALUATE, RECYCLE_SCRATCH_FINETUNE
+               on a cluster, how large these steps' scratch volumes are
 
 RECYCLE_OPEN_INSTRUCT        the checkout of Open-Instruct that recipes for it run
 RECYCLE_OPEN_INSTRUCT_PYTHON the python of its environment (default `.venv/bin/python` in the checkout)

@@ -10,7 +10,9 @@ from components.finetune.open_instruct_checkout import check_trainer
 from components.finetune.recipe import load_recipe
 from components.ledger import parse_duration
 from components.resolve.choice import Choice, complete
+from components.resolve.points import quick_suite, search_points
 from components.resolve.resolve import check_values
+from components.scale import parse_scale
 from components.watch.run import check_watch
 
 
@@ -49,6 +51,9 @@ def check_recycling(parameters: Mapping[str, Any], *, here: bool) -> None:
         gate_tolerance=parameters["gate_tolerance"],
         model_name=parameters["model_name"],
     )
+    if parameters.get("scale_search"):
+        search_points(parameters["scale_search"], parse_scale(parameters["scale"]))
+        load_suite(quick_suite(chosen.suite))
     if here:
         check_harness(load_suite(chosen.suite))
     if here and chosen.recipe:

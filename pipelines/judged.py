@@ -6,6 +6,7 @@ from kfp.dsl.pipeline_channel import PipelineChannel
 from kfp.dsl.pipeline_task import PipelineTask
 
 from components.compare.component import compare
+from components.connectivity.component import connectivity
 from components.evaluate.component import evaluate
 from components.register.component import register
 from components.save_checkpoint.component import save_checkpoint
@@ -66,7 +67,10 @@ def transfer_and_judge(
         transfer(source_base=source_base, source_tuned=source_tuned, target_base=target_base, scale=scale, dtype=dtype),
         "transfer",
     )
-    recycled = made.outputs["recycled"]
+    recycled, statistics = made.outputs["recycled"], made.outputs["statistics"]
+    expected = task(
+        connectivity(source_base=source_base, target_base=target_base, statistics=statistics), "will it transfer"
+    )
     models = {"target base": target_base, "recycled": recycled, "source fine-tuned": source_tuned}
     evaluations = {role: evaluated(checkpoint, role, suite) for role, checkpoint in models.items()}
     comparison: dict[str, object] = {
@@ -77,7 +81,8 @@ def transfer_and_judge(
         "target_base_evaluation": evaluations["target base"],
         "recycled_evaluation": evaluations["recycled"],
         "source_tuned_evaluation": evaluations["source fine-tuned"],
-        "statistics": made.outputs["statistics"],
+        "statistics": statistics,
+        "forecast": expected.outputs["forecast"],
         "notes": notes,
         "gate_tolerance": gate_tolerance,
     }

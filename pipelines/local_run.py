@@ -19,6 +19,9 @@ from components.tracking import close_run
 from components.work import disk_errors
 from pipelines.catalogue import load_pipeline
 
+CHOSEN_SCALE = "recycled at the chosen scale"
+"""The role of the model that a search of λ chose, where it is not the main line's."""
+
 QUIET = {
     "PYTHONUNBUFFERED": "1",
     "TQDM_MININTERVAL": "5",
@@ -57,6 +60,14 @@ class RunResult:
             found.append(f"Weights:    {out['uri']}")
         if "report" in out:
             found.append(f"Report:     {out['report']}")
+        if "scale search" in out:
+            found += [f"Scale:      {out['scale search']}", f"Curve:      {out['scale report']}"]
+        if CHOSEN_SCALE in out:
+            verdict, made = out["comparison at the chosen scale"], out[CHOSEN_SCALE]
+            found += [
+                f"There:      gate {'passed' if verdict['passed'] else 'FAILED'}: {verdict['reason']}",
+                f"            {made['model']} version {made['version']} as {', '.join(made['aliases'])}: {made['uri']}",
+            ]
         return [*found, f"Took {self.seconds:.0f} s."]
 
     def keep(self, outcome: Mapping[str, Any]) -> None:
@@ -172,11 +183,16 @@ class _Follower:
 
 
 def _keep_report(result: RunResult, folder: Path) -> None:
-    report = result.outcome.get("report")
-    if report:
-        kept = folder / "report.html"
-        kept.write_bytes(Path(report).read_bytes())
-        result.outcome["report"] = str(kept)
+    second = result.outcome.get("comparison at the chosen scale", {})
+    for outcome, key, name in (
+        (result.outcome, "report", "report"),
+        (result.outcome, "scale report", "scale search"),
+        (second, "report", "report at the chosen scale"),
+    ):
+        if key in outcome:
+            kept = folder / f"{name}.html"
+            kept.write_bytes(Path(outcome[key]).read_bytes())
+            outcome[key] = str(kept)
 
 
 def _short(path: Path) -> str:

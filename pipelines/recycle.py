@@ -1,18 +1,22 @@
 """The flagship."""
 
+from kfp import dsl
+
 from components.resolve.component import resolve
 from pipelines.checks import check_recycling
 from pipelines.judged import recycle_resolved
+from pipelines.search_scale import search_scale
 from pipelines.task import pipeline, task
 
 
-@pipeline(check=check_recycling)
+@pipeline(uses=(search_scale,), check=check_recycling)
 def recycle(
     transfer: str = "",
     source_base: str = "",
     source_tuned: str = "",
     target_base: str = "",
     scale: str = "1",
+    scale_search: str = "",
     dtype: str = "auto",
     suite: str = "",
     gate_tolerance: float = 0.02,
@@ -34,6 +38,8 @@ def recycle(
         source_tuned: The fine-tuned model (FT(M_s)).
         target_base: The new base release (M_t).
         scale: λ, the factor on the weight change; 1 is the published method.
+        scale_search: Two to five further λ to try on a quick suite, such as 0.5,0.75,1.25,1.5; empty for none. One that
+            is clearly better is judged on the whole suite and registered too.
         dtype: What all three are cast to before the arithmetic: auto (the fine-tuned model's own), bfloat16,
             float16, float32, or stored (no cast).
         suite: What the models are evaluated on, by name; empty means the transfer's own, or the demo's.
@@ -54,7 +60,17 @@ def recycle(
             finetunes=False,
             gate_tolerance=gate_tolerance,
             model_name=model_name,
+            scale_search=scale_search,
         ),
         "resolve",
     )
-    recycle_resolved(found, scale=scale, dtype=dtype, gate_tolerance=gate_tolerance, model_name=model_name)
+    judged = recycle_resolved(found, scale=scale, dtype=dtype, gate_tolerance=gate_tolerance, model_name=model_name)
+    with dsl.If(scale_search != "", name="search the scale"):
+        search_scale(
+            **judged.comparison,
+            points=found.outputs["points"],
+            dtype=dtype,
+            suite=found.outputs["suite"],
+            quick_suite=found.outputs["quick_suite"],
+            model_name=model_name,
+        ).set_display_name("try each scale")

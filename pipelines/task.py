@@ -181,7 +181,7 @@ def _environment(made: PipelineTask, resources: Resources) -> None:
     kubernetes.use_field_path_as_env(made, "RECYCLE_RUN_ID", "metadata.labels['pipeline/runid']")
     if made.component_spec.name == "resolve":
         # By annotations: an environment variable of the task's own would reach the steps of a run on one machine too.
-        for step in ("evaluate", "finetune"):
+        for step in ("connectivity", "evaluate", "finetune"):
             annotation = f"recycle/scratch-of-{step}"
             kubernetes.add_pod_annotation(made, annotation, resources.steps[step].scratch)
             kubernetes.use_field_path_as_env(

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 
 from components.compare.gate import DEFAULT_TOLERANCE, GateDecision, decide
-from components.compare.inputs import Model, ReportInput
+from components.compare.inputs import Model, ReportInput, model_of
 from components.compare.report import render_html, render_markdown
 from components.compare.table import ScoreTable, as_text, score_table
 from components.errors import BadParameter
+from components.evaluation import Evaluation
+from components.forecast import Forecast, forecast_by_statistics
+from components.paired import difference
 from components.statistics import TensorStatistics
 
 
@@ -31,8 +34,10 @@ def compare(
     scale: str,
     dtype: str,
     load_path: str,
+    forecast: Forecast | None = None,
     notes: tuple[str, ...] = (),
     tolerance: float = DEFAULT_TOLERANCE,
+    first: Evaluation | None = None,
 ) -> Comparison:
     """Judge the recycled model against the others and write the report.
 
@@ -43,8 +48,10 @@ def compare(
         scale: λ.
         dtype: the dtype policy.
         load_path: what `from_pretrained` takes to load the recycled model.
+        forecast: what was expected before the evaluation; None for what the statistics say.
         notes: what planning found worth saying.
         tolerance: how far below the source fine-tuned model the recycled one may score, in score units.
+        first: the evaluation of the model at the scale that was set, where the recycled one has another.
 
     Raises:
         BadParameter: a needed model is missing, the models did not answer the same questions, or the tolerance is
@@ -57,11 +64,13 @@ def compare(
         against_base=table.lead("target base"),
         against_source=table.lead("source fine-tuned"),
         tolerance=tolerance,
+        against_first=difference(model_of(models, "recycled").evaluation, first).mean if first else None,
     )
     report = ReportInput(
         title=title,
         models=models,
         statistics=statistics,
+        forecast=forecast or (forecast_by_statistics(statistics, None) if statistics else None),
         scale=scale,
         dtype=dtype,
         gate=gate,

@@ -31,18 +31,26 @@ class GateDecision:
     checks: tuple[Check, ...]
 
 
-def decide(*, against_base: Estimate, against_source: Estimate, tolerance: float = DEFAULT_TOLERANCE) -> GateDecision:
+def decide(
+    *,
+    against_base: Estimate,
+    against_source: Estimate,
+    tolerance: float = DEFAULT_TOLERANCE,
+    against_first: Estimate | None = None,
+) -> GateDecision:
     """Judge the recycled model by its mean score over the suite's tasks.
 
     Args:
         against_base: recycled − target base; its whole interval must be above 0.
         against_source: recycled − source fine-tuned; its value must be at least −`tolerance`.
         tolerance: in score units, so that 0.02 is 2 percentage points.
+        against_first: recycled − recycled at the scale that was set, where another scale was chosen; at least 0.
     """
-    checks = (_better_than_base(against_base), _keeps_up(against_source, tolerance))
+    checks = [_better_than_base(against_base), _keeps_up(against_source, tolerance)]
+    checks += [_is_no_worse(against_first)] if against_first else []
     failed = [check for check in checks if not check.passed]
     reason = f"The recycled model {' and '.join(check.finding for check in failed or checks)}."
-    return GateDecision(passed=not failed, reason=reason, checks=checks)
+    return GateDecision(passed=not failed, reason=reason, checks=tuple(checks))
 
 
 def _better_than_base(found: Estimate) -> Check:
@@ -65,6 +73,16 @@ def _keeps_up(found: Estimate, tolerance: float) -> Check:
         passed=found.value >= -tolerance - ROUNDING,
         finding=f"scores {_amount(found.value)} {side} the source fine-tuned model "
         f"(at most {_amount(tolerance)} below is allowed)",
+    )
+
+
+def _is_no_worse(found: Estimate) -> Check:
+    """What a quick suite chose must hold on the whole one."""
+    side = "above" if found.value >= 0 else "below"
+    return Check(
+        name="Is no worse than at the scale that was set",
+        passed=found.value >= -ROUNDING,
+        finding=f"scores {_amount(found.value)} {side} the one at the scale that was set",
     )
 
 

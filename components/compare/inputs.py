@@ -6,6 +6,7 @@ from typing import Literal, get_args
 from components.compare.gate import GateDecision
 from components.errors import BadParameter
 from components.evaluation import Evaluation
+from components.forecast import Forecast
 from components.statistics import TensorStatistics
 
 Role = Literal["target base", "recycled", "source fine-tuned", "target fine-tuned"]
@@ -42,6 +43,8 @@ class ReportInput:
     """In the order of the report's rows."""
     statistics: tuple[TensorStatistics, ...]
     """One entry a tensor, in the checkpoint's order; none when the transfer did not measure."""
+    forecast: Forecast | None
+    """What was expected before the evaluation; None where nothing was measured."""
     scale: str
     """λ, as the user wrote it."""
     dtype: str

@@ -1,7 +1,6 @@
 """What a reader should know before trusting the figures."""
 
 from components.compare.inputs import ReportInput
-from components.relatedness import warning
 from components.statistics import TensorStatistics, total
 
 
@@ -33,8 +32,6 @@ def _about_tensors(report: ReportInput) -> list[str]:
         found.append(f"{model.nonfinite} elements are NaN or infinite in at least one of the three checkpoints.")
     if model.overflowed:
         found.append(f"{model.overflowed} elements of the recycled model overflowed: the scale or the dtype is wrong.")
-    if not model.delta_squared:
-        found.append("The source fine-tuned model equals its base: the transfer added nothing.")
-    if warning(model.relative_gap):
-        found.append(warning(model.relative_gap))
+    if report.forecast and report.forecast.warning:
+        found.append(report.forecast.warning)
     return found

@@ -8,6 +8,7 @@ from components.compare import plots, templates
 from components.compare.examples import Example, choose
 from components.compare.inputs import Model, ReportInput, Role
 from components.compare.layers import by_layer
+from components.compare.line import loss_panel
 from components.compare.published import PublishedRow, published_rows
 from components.compare.remarks import remarks, whole_model
 from components.compare.table import Column, ScoreTable, as_text, score_table
@@ -37,7 +38,12 @@ def render_html(report: ReportInput) -> str:
     """
     view = _view(report)
     template = templates.html().get_template("report.html.j2")
-    return template.render(view=view, score_panels=_score_panels(view.table), layer_panels=_layer_panels(view.layers))
+    return template.render(
+        view=view,
+        score_panels=_score_panels(view.table),
+        layer_panels=_layer_panels(view.layers),
+        loss_panel=loss_panel(report.forecast.line) if report.forecast and report.forecast.line else None,
+    )
 
 
 def render_markdown(report: ReportInput) -> str:

@@ -10,6 +10,7 @@ from components.compare.compare import compare
 from components.compare.inputs import Model, Role
 from components.compare.published import known_as
 from components.evaluation import Evaluation
+from components.forecast import Forecast
 from components.reference import open_checkpoint
 from components.statistics import Statistics
 from components.step import Step
@@ -18,14 +19,30 @@ from components.step import Step
 def compare_artifacts(
     given: Mapping[str, tuple[ModelArtifact, ModelArtifact]],
     source_base: ModelArtifact,
-    statistics: str,
+    more: str,
     notes: list[str],
     gate_tolerance: float,
+    statistics: str,
+    forecast: str,
+    first: str,
     report: str,
     summary: str,
     run: Step,
 ) -> tuple[bool, str]:
     """Compare the models whose manifest and evaluation are `given` by role, and write both forms of the report.
+
+    Args:
+        given: target base, recycled, source fine-tuned and, if there is one, target fine-tuned.
+        source_base: for the record.
+        more: what tells this comparison from the main one of its run, to follow its name; empty for that one.
+        notes: what planning found worth saying.
+        gate_tolerance: how far below the source fine-tuned model the recycled one may score, in score units.
+        statistics: file of the transfer's.
+        forecast: file of what was expected.
+        first: file of the evaluation of the model at the scale that was set, where another was chosen; else empty.
+        report: file for the HTML.
+        summary: file for the Markdown.
+        run: the step.
 
     Returns:
         Whether the gate passes, and why.
@@ -46,26 +63,31 @@ def compare_artifacts(
             for role, (_, evaluation) in given.items()
         ),
         statistics=Statistics.model_validate_json(Path(statistics).read_bytes()).tensors,
+        forecast=Forecast.model_validate_json(Path(forecast).read_bytes()),
         scale=derivation.settings["scale"],
         dtype=derivation.settings["dtype"],
         notes=tuple(notes),
         load_path=open_checkpoint(recycled).reference,
         tolerance=gate_tolerance,
+        first=Evaluation.read(Path(first)) if first else None,
     )
     Path(report).write_text(comparison.html, encoding="utf-8")
     Path(summary).write_text(comparison.markdown, encoding="utf-8")
-    name = "report with the fine-tuned target" if "target fine-tuned" in given else "report"
-    run.tracker.text(comparison.html, f"{name}.html")
-    run.tracker.text(comparison.markdown, f"{name}.md")
-    run.tracker.pipeline_metrics(comparison.metrics)
-    run.tracker.tags({"gate": "passed" if comparison.gate.passed else "failed", "gate reason": comparison.gate.reason})
-    run.outcome.update(
-        table=comparison.text,
-        passed=comparison.gate.passed,
-        reason=comparison.gate.reason,
-        report=str(report),
-        metrics=comparison.metrics,
-    )
+    run.tracker.text(comparison.html, f"report{more}.html")
+    run.tracker.text(comparison.markdown, f"report{more}.md")
+    # Another λ is another model, whose figures stand beside those of the main line.
+    other = more if first else ""
+    run.tracker.pipeline_metrics({f"{name}{other}": value for name, value in comparison.metrics.items()})
+    gate = "passed" if comparison.gate.passed else "failed"
+    run.tracker.tags({f"gate{other}": gate, f"gate reason{other}": comparison.gate.reason})
+    found = {
+        "table": comparison.text,
+        "passed": comparison.gate.passed,
+        "reason": comparison.gate.reason,
+        "report": str(report),
+        "metrics": comparison.metrics,
+    }
+    run.outcome.update({f"comparison{other}": found} if other else found)
     return comparison.gate.passed, comparison.gate.reason
 
 

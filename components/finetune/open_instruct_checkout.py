@@ -14,6 +14,7 @@ from components import programs, settings
 from components.errors import BadParameter, ProgramFailed
 from components.finetune.launch import Hardware
 from components.finetune.recipe import OpenInstructRecipe, Recipe
+from components.memory import host_bytes
 from components.work import sha256_file
 
 PROBE = Path(__file__).with_name("open_instruct_probe_program.py")
@@ -26,8 +27,6 @@ TESTED_SOURCES = "c158dc3f3836538fdc39ed453f34954fba5eb66689e2b7854a24a7eef75b2f
 """Digest of that commit's Python files, by which a bare copy of it is recognized."""
 NEEDED = ("torch", "transformers", "accelerate", "deepspeed", "wandb")
 FIRST_CAPABILITY_WITH_BFLOAT16 = 8
-MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Where a container finds its own limit, by the kernel's control groups v2 and v1: a number of bytes, or `max`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +88,7 @@ def check_trainer(recipe: Recipe) -> None:
 
 def hardware_of(gpus: list[dict[str, Any]]) -> Hardware:
     """What to train on: all GPUs that Open-Instruct's torch sees, or else the CPU in one process."""
-    host = _host_bytes()
+    host = host_bytes()
     if not gpus:
         return Hardware(device="cpu", devices=1, device_bytes=host, host_bytes=host, name="CPU")
     return Hardware(
@@ -100,13 +99,6 @@ def hardware_of(gpus: list[dict[str, Any]]) -> Hardware:
         bfloat16=all(int(gpu["capability"]) >= FIRST_CAPABILITY_WITH_BFLOAT16 for gpu in gpus),
         name=str(gpus[0]["name"]),
     )
-
-
-def _host_bytes() -> int:
-    """The machine's memory, or what this container may have of it."""
-    limits = (path.read_text().strip() for path in MEMORY_LIMITS if path.is_file())
-    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min([physical, *(int(limit) for limit in limits if limit.isdecimal())])
 
 
 def digest_of_sources(folder: Path) -> str:

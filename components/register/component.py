@@ -16,11 +16,14 @@ def register(
     reason: str,
     model_name: str,
     model_card: Output[Markdown],
+    role: str = "recycled",
 ) -> NamedTuple("Registered", [("version", str), ("aliases", str)]):  # type: ignore[valid-type]
     """Register the recycled model in MLflow by URI, with its lineage and model card."""
     from components.register.run import register_artifacts
     from components.step import step
 
     parents = {"source base": source_base, "source fine-tuned": source_tuned, "target base": target_base}
-    with step("register") as run:
-        return register_artifacts(recycled, parents, evaluation.path, passed, reason, model_name, model_card.path, run)
+    with step("register" if role == "recycled" else f"register {role}") as run:
+        return register_artifacts(
+            recycled, parents, evaluation.path, passed, reason, model_name, role, model_card.path, run
+        )

@@ -17,10 +17,22 @@ def register_artifacts(
     passed: bool,
     reason: str,
     model_name: str,
+    role: str,
     card_path: str,
     run: Step,
 ) -> tuple[str, str]:
     """Register the model that `recycled` describes, write its card, and end the pipeline's MLflow run.
+
+    Args:
+        recycled: the model.
+        parents: by role.
+        evaluation: file of the model's.
+        passed: whether the gate lets it through.
+        reason: why.
+        model_name: of the registered model.
+        role: `recycled`, or what else this model is in the run.
+        card_path: file for the model card.
+        run: the step.
 
     Returns:
         The version, and its aliases as people read them.
@@ -41,7 +53,9 @@ def register_artifacts(
     )
     aliases = ", ".join(done.aliases)
     run.tracker.params({"model": model_name, "version": done.version, "aliases": aliases})
-    run.tracker.text(card, "README.md")
+    is_main = role == "recycled"
+    run.tracker.text(card, "README.md" if is_main else f"README of {role}.md")
     run.tracker.end_pipeline()
-    run.outcome.update(model=model_name, version=done.version, aliases=list(done.aliases), uri=manifest.uri)
+    told = {"model": model_name, "version": done.version, "aliases": list(done.aliases), "uri": manifest.uri}
+    run.outcome.update(told if is_main else {role: told})
     return done.version, aliases

@@ -19,6 +19,7 @@ def resolve(
     gate_tolerance: float,
     model_name: str,
     plan: Output[Markdown],
+    scale_search: str = "",
 ) -> NamedTuple(  # type: ignore[valid-type]
     "Resolved",
     [
@@ -31,6 +32,8 @@ def resolve(
         ("suite", str),
         ("recipe", str),
         ("notes", list),
+        ("points", list),
+        ("quick_suite", str),
     ],
 ):
     """Pin the three names, prove the checkpoints compatible and estimate the cost, before anything big moves."""
@@ -52,4 +55,5 @@ def resolve(
             finetunes=finetunes,
             gate_tolerance=gate_tolerance,
             model_name=model_name,
+            scale_search=scale_search,
         )

@@ -8,12 +8,12 @@ from components.checkpoint import state_of
 from components.compatibility import TransferPlan, plan_transfer
 from components.dtypes import check_policy
 from components.errors import BadParameter
+from components.forecast import Forecast, forecast_by_gap
 from components.gap import sampled_relative_gap
 from components.layout import read_layout
 from components.named import find_named
 from components.progress import human_bytes
 from components.reference import open_source
-from components.relatedness import warning
 from components.resolve.room import scratch_needed
 from components.scale import Scale, parse_scale
 
@@ -56,9 +56,9 @@ class Resolution:
         return () if self.tuned_is_planned else self.plan.notes
 
     @property
-    def warning(self) -> str:
-        """Why the transfer may not work, empty where nothing speaks against it."""
-        return warning(self.gap)
+    def forecast(self) -> Forecast:
+        """Whether it will transfer, as far as a sample of the bases tells."""
+        return forecast_by_gap(self.gap)
 
     @property
     def disk_bytes(self) -> int:
@@ -81,13 +81,14 @@ class Resolution:
             "λ": str(self.scale),
             "dtype": ", ".join(sorted({tensor.dtype for shard in self.plan.shards for tensor in shard.tensors})),
             "relative gap": f"{self.gap:.3f} (‖M_t − M_s‖/‖M_s‖, sampled)",
+            "will it transfer": str(self.forecast),
             "bytes to read": human_bytes(self.plan.bytes_to_read),
             "bytes to write": human_bytes(self.plan.bytes_to_write),
             "memory": f"{human_bytes(settings.memory())} of buffers at most (RECYCLE_MEMORY)",
             "disk": f"{human_bytes(self.disk_bytes)} in the store",
             "scratch": ", ".join(f"{human_bytes(needs)} to {step}" for step, needs in self.scratch_needed.items()),
         }
-        warned = {"WARNING": self.warning} if self.warning else {}
+        warned = {"WARNING": self.forecast.warning} if self.forecast.warning else {}
         return warned | facts | {f"note {number}": note for number, note in enumerate(self.notes, start=1)}
 
     def markdown(self) -> str:

@@ -19,11 +19,15 @@ arXiv 1910.02054, section 3.1, less the gradients)."""
 def scratch_needed(plan: TransferPlan, *, finetunes: bool) -> dict[str, int]:
     """Bytes that steps need on their scratch volumes, by step.
 
-    `evaluate` has a copy of one model and a view of it; `finetune` one of the base, its training checkpoints, and
-    the result twice, gathered and as it is published. The other steps move bytes from store to store.
+    `connectivity` has a copy of both bases, `evaluate` one of one model and a view of it; `finetune` one of the base,
+    its training checkpoints, and the result twice, gathered and as it is published. The other steps move bytes from
+    store to store.
     """
     models = (plan.source_base, plan.source_tuned, plan.target_base)
-    needed = {"evaluate": 2 * max(model.weight_bytes for model in models) + BESIDE}
+    needed = {
+        "connectivity": plan.source_base.weight_bytes + plan.target_base.weight_bytes + BESIDE,
+        "evaluate": 2 * max(model.weight_bytes for model in models) + BESIDE,
+    }
     if finetunes:
         base = plan.source_base
         training = TRAINING_COPIES * TRAINING_BYTES * base.parameters

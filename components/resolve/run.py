@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from components.resolve.choice import Choice, complete
+from components.resolve.points import quick_suite, search_points
 from components.resolve.resolve import check_values, resolve
 from components.resolve.room import check_scratch
 from components.step import Step
@@ -23,12 +24,13 @@ def resolve_into(
     finetunes: bool,
     gate_tolerance: float,
     model_name: str,
-) -> tuple[str, str, str, str, str, str, str, str, list[str]]:
+    scale_search: str = "",
+) -> tuple[str, str, str, str, str, str, str, str, list[str], list[dict[str, str]], str]:
     """Complete and check every parameter, look at the checkpoints, and write the plan.
 
     Returns:
         The three references, pinned, and what state their files are in; the suite, the recipe, and the notes for the
-        report.
+        report; the points of the scale search, and the suite for them.
     """
     given = Choice(
         source_base=source_base, source_tuned=source_tuned, target_base=target_base, suite=suite, recipe=recipe
@@ -52,9 +54,11 @@ def resolve_into(
     check_scratch(found.scratch_needed)
     run.tracker.params({**found.facts(), "transfer": transfer, "suite": chosen.suite, "recipe": chosen.recipe})
     run.tracker.text(found.markdown(), "plan.md")
-    run.tracker.pipeline_metrics({"sampled relative gap": found.gap})
-    run.outcome.update(gap=round(found.gap, 3), warning=found.warning, notes=found.notes)
+    run.tracker.pipeline_metrics({"sampled relative gap": found.gap, "forecast": found.forecast.number})
+    run.tracker.tags({"forecast": str(found.forecast), "forecast reason": found.forecast.reason})
+    run.outcome.update(gap=round(found.gap, 3), warning=found.forecast.warning, notes=found.notes)
     Path(plan_path).write_text(found.markdown(), encoding="utf-8")
     notes = list(found.notes)
     references = (found.source_base, found.source_tuned, found.target_base)
-    return *references, *found.states, chosen.suite, chosen.recipe, notes
+    points = search_points(scale_search, found.scale)
+    return *references, *found.states, chosen.suite, chosen.recipe, notes, points, quick_suite(chosen.suite)

@@ -7,11 +7,11 @@ from components.checkpoint import digest_of
 from components.compatibility import plan_transfer
 from components.content import TOKENIZER_CONFIG, identify_content
 from components.errors import BadCheckpoint, Incompatible
+from components.forecast import forecast_by_gap
 from components.gap import sampled_relative_gap
 from components.layout import Layout, read_layout
 from components.ledger import Refusal
 from components.reference import open_source
-from components.relatedness import UNRELATED, warning
 from components.scale import Scale
 from components.store import Store
 
@@ -81,6 +81,7 @@ def judge(reference: str, subject: Subject, store: Store) -> Judgement:
         return Judgement(refused="incompatible", reason=f"it is the {which} itself")
     if gap == 0:
         return Judgement(refused="incompatible", reason="it has the weights of the source base")
-    if gap >= UNRELATED:
-        return Judgement(refused="unlikely", reason=warning(gap))
+    expected = forecast_by_gap(gap)
+    if expected.verdict == "unlikely":
+        return Judgement(refused="unlikely", reason=expected.reason)
     return Judgement(content=content)

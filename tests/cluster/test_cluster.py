@@ -82,7 +82,7 @@ def test_finetune_and_recycle_to_a_registered_model(runner, mlflow_client):
     run.run({"model_name": name})
     assert [ran.phase for ran in run.tasks] == ["Succeeded"] * len(run.tasks)
     assert {re.sub(r"-\d+$", "", ran.task) for ran in run.tasks} == {
-        *("resolve", "save-checkpoint", "finetune", "transfer", "evaluate", "compare", "register")
+        *("resolve", "save-checkpoint", "finetune", "transfer", "connectivity", "evaluate", "compare", "register")
     }
     version = mlflow_client.get_model_version_by_alias(name, "candidate")
     assert version.source.startswith("s3://recycle/store/") or "s3://recycle/store/" in str(version.tags)

@@ -81,7 +81,7 @@ def test_nan_does_not_hide_that_bases_are_unrelated(folders):
     base, tuned, target = map(str, folders)
     found = resolve(source_base=base, source_tuned=tuned, target_base=target, scale="1", dtype="auto")
     assert found.gap == pytest.approx(1.41, abs=0.1)
-    assert "unrelated" in found.warning
+    assert "unrelated" in found.forecast.warning
 
 
 @pytest.mark.parametrize("name", ["", "~nosuchuser/x", "x" * 5000, "a\0b"])

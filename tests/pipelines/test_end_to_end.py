@@ -23,6 +23,7 @@ STEPS = [
     "save target base",
     "fine-tune source base",
     "transfer",
+    "will it transfer",
     "evaluate target base",
     "evaluate recycled",
     "evaluate source fine-tuned",

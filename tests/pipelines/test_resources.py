@@ -20,7 +20,8 @@ def test_the_default_fits_a_laptop():
 
 def test_gpus_are_for_the_steps_that_use_them():
     resources = load_resources("gpu", ["registry=ghcr.io/acme"])
-    assert {name: step.gpus for name, step in resources.steps.items() if step.gpus} == {"evaluate": 1, "finetune": 4}
+    gpus = {name: step.gpus for name, step in resources.steps.items() if step.gpus}
+    assert gpus == {"connectivity": 1, "evaluate": 1, "finetune": 4}
     assert resources.image("finetune") == f"ghcr.io/acme/recycle/train:{__version__}"
     assert resources.image("evaluate") == f"ghcr.io/acme/recycle/eval:{__version__}"
     assert resources.image("compare") == f"ghcr.io/acme/recycle/runtime:{__version__}"

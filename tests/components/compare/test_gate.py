@@ -55,3 +55,11 @@ def test_both_failures_are_told():
     gate = decide(against_base=around(0.0), against_source=around(-0.5))
     assert "target base" in gate.reason
     assert "50.0 points below the source fine-tuned model" in gate.reason
+
+
+@pytest.mark.parametrize(("lead", "passes"), [(0.05, True), (0.0, True), (-0.005, False)])
+def test_a_scale_that_a_search_chose_must_hold_on_the_whole_suite(lead, passes):
+    found = decide(against_base=around(0.3), against_source=around(0.3), against_first=around(lead))
+    assert found.passed is passes
+    assert ("the one at the scale that was set" in found.reason) is True
+    assert len(found.checks) == 3

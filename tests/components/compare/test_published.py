@@ -56,6 +56,7 @@ def rendered(make_statistics):
     def render(models):
         gate = compare(title="t", models=models, statistics=(), scale="1", dtype="auto", load_path="/recycled").gate
         report = ReportInput(
+            forecast=None,
             title="t",
             models=models,
             statistics=make_statistics(2),

@@ -8,6 +8,7 @@ from components.compare.compare import compare
 from components.compare.inputs import Model
 from components.compare.report import ReportInput, render_html, render_markdown, table_text
 from components.errors import BadParameter
+from components.forecast import Line, forecast_by_statistics
 
 HOSTILE = (
     "</td></details><script>alert(1)</script>\n\n# pwn | `x` ``` [a](javascript:b) ![i](http://e.x/i) \u202e\x00 &amp;"
@@ -269,6 +270,7 @@ def test_missing_and_doubled_models_are_refused(run, demo_models):
 def test_rendering_needs_only_the_report_input(run, demo_models, make_statistics):
     result = run()
     report = ReportInput(
+        forecast=forecast_by_statistics(make_statistics(3), None),
         title="OLMo 2: M4 onto M5",
         models=demo_models,
         statistics=make_statistics(3),
@@ -282,3 +284,23 @@ def test_rendering_needs_only_the_report_input(run, demo_models, make_statistics
     assert render_html(report) == result.html
     assert render_markdown(report) == result.markdown
     assert table_text(report) == result.text
+
+
+def test_the_forecast_stands_beside_what_came_of_it(run, make_statistics):
+    line = Line(shares=(0, 0.5, 1), losses=(2.0, 5.0, 3.0), vocabulary=1000, tokens=1008)
+    result = run(forecast=forecast_by_statistics(make_statistics(3), line))
+    page = Page(result.html)
+    assert "Will it transfer? Forecast before the evaluation" in page.text
+    assert "Unlikely" in page.text
+    assert "barrier between the bases, nats per token" in page.text
+    assert "Loss along the line between the bases" in result.html
+    assert page.text.count("are not linearly connected") == 1, "told once, at the top"
+    assert "| 0.5 | 5.000 |" in result.markdown.replace("\\.", ".")
+    assert "**Unlikely** (connectivity " in result.markdown
+
+
+def test_without_a_line_the_forecast_is_from_the_statistics(run):
+    text = Page(run().html).text
+    assert "closeness of the bases" in text
+    assert "The two bases are close" in text
+    assert "Will it transfer?" not in Page(run(statistics=()).html).text

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from components import memory
 from components.errors import BadParameter, ProgramFailed
-from components.finetune import open_instruct_checkout
 from components.finetune.open_instruct_checkout import PROBE, digest_of_sources, find_checkout, hardware_of
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -103,7 +103,7 @@ def test_the_gpus_that_there_are():
 )
 def test_memory_is_what_the_container_may_use(tmp_path, monkeypatch, limit, expected):
     file = tmp_path / "memory.max"
-    monkeypatch.setattr(open_instruct_checkout, "MEMORY_LIMITS", (tmp_path / "absent", file))
+    monkeypatch.setattr(memory, "MEMORY_LIMITS", (tmp_path / "absent", file))
     if limit is not None:
         file.write_text(f"{limit}\n")
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

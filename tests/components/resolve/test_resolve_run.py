@@ -29,6 +29,9 @@ class Told:
 
     def pipeline_metrics(self, values): ...
 
+    def tags(self, values):
+        self.told |= values
+
 
 @pytest.fixture
 def commits(tmp_path, monkeypatch):
@@ -51,9 +54,16 @@ def resolved(tmp_path, **changes):
 def test_a_transfer_is_pinned_to_the_commits_of_its_checkpoints(commits, tmp_path):
     found, run = resolved(tmp_path, transfer="llama3:3.0-to-3.1")
     assert found[:3] == tuple(f"{name}@{commit}" for name, commit in commits.items())
-    assert found[6:] == ("demo", "", [])
+    assert found[6:] == ("demo", "", [], [], "demo")
+    assert run.tracker.told["forecast"] == run.tracker.told["will it transfer"]
     assert run.tracker.told["transfer"] == "llama3:3.0-to-3.1"
     assert f"llama3:3.1@{commits['llama3:3.1']}" in (tmp_path / "plan.md").read_text()
+
+
+def test_a_search_has_its_points_and_a_quick_suite(commits, tmp_path):
+    found, _ = resolved(tmp_path, transfer="llama3:3.0-to-3.1", suite="olmes-instruct", scale_search="0.5,1.5")
+    assert [point["scale"] for point in found[9]] == ["0.5", "1.5"]
+    assert found[10] == "olmes-instruct-quick"
 
 
 def test_the_hubs_own_names_come_to_the_same(commits, tmp_path):

@@ -22,6 +22,7 @@ def test_evaluation_needs_a_model_and_training_its_states(models):
     found = resolve(source_tuned="", **models)
     base = found.plan.source_base
     assert found.scratch_needed == {
+        "connectivity": 2 * base.weight_bytes + BESIDE,
         "evaluate": 2 * base.weight_bytes + BESIDE,
         "finetune": base.weight_bytes + 32 * base.parameters + BESIDE,
     }
@@ -30,7 +31,7 @@ def test_evaluation_needs_a_model_and_training_its_states(models):
 
 def test_nothing_is_trained_where_the_fine_tuned_model_is_there(models, tmp_path):
     tuned = str(make_checkpoint(tmp_path / "tuned", seed=2))
-    assert set(resolve(source_tuned=tuned, **models).scratch_needed) == {"evaluate"}
+    assert set(resolve(source_tuned=tuned, **models).scratch_needed) == {"connectivity", "evaluate"}
 
 
 def test_a_volume_that_is_too_small_is_refused_with_the_setting_to_give(monkeypatch):
