@@ -20,7 +20,10 @@ def imports(path):
 
 
 def test_every_step_is_there():
-    assert {"resolve", "save_checkpoint", "finetune", "transfer", "evaluate", "compare", "register"} == STEPS
+    charts = {"chart_chain", "chart_grid", "chart_lengths"}
+    of_several = {"resolve_bases", "plan_lengths", "pick_pair"}
+    of_one = {"resolve", "save_checkpoint", "finetune", "transfer", "evaluate", "compare", "register"}
+    assert charts | of_several | of_one == STEPS
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from components.compare.gate import DEFAULT_TOLERANCE, GateDecision, decide
 from components.compare.inputs import Model, ReportInput
 from components.compare.report import render_html, render_markdown
 from components.compare.table import ScoreTable, as_text, score_table
 from components.errors import BadParameter
+from components.gate import DEFAULT_TOLERANCE, GateDecision, decide
 from components.statistics import TensorStatistics
 
 
@@ -55,7 +55,7 @@ def compare(
     table = score_table(models)
     gate = decide(
         against_base=table.lead("target base"),
-        against_source=table.lead("source fine-tuned"),
+        against_rival=table.lead("source fine-tuned"),
         tolerance=tolerance,
     )
     report = ReportInput(

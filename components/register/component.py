@@ -1,3 +1,5 @@
+from typing import Optional
+
 from kfp.dsl import Artifact, Input, Markdown, Model, Output
 
 from components.image import component
@@ -14,11 +16,14 @@ def register(
     reason: str,
     model_name: str,
     model_card: Output[Markdown],
+    tuned_further: Optional[Input[Model]] = None,  # noqa: UP045 - the form that KFP reads
 ) -> None:
-    """Register the recycled model in MLflow by URI, with its lineage and model card."""
+    """Register the recycled model, or what was fine-tuned from it, in MLflow by URI, with lineage and model card."""
     from components.register.run import register_artifacts
     from components.step import step
 
     parents = {"source base": source_base, "source fine-tuned": source_tuned, "target base": target_base}
     with step("register") as run:
-        register_artifacts(recycled, parents, evaluation.path, passed, reason, model_name, model_card.path, run)
+        register_artifacts(
+            recycled, parents, evaluation.path, passed, reason, model_name, model_card.path, run, tuned_further
+        )

@@ -19,6 +19,7 @@ def resolve(
     gate_tolerance: float,
     model_name: str,
     plan: Output[Markdown],
+    continues: bool = False,
 ) -> NamedTuple(  # type: ignore[valid-type]
     "Resolved",
     [
@@ -52,4 +53,5 @@ def resolve(
             finetunes=finetunes,
             gate_tolerance=gate_tolerance,
             model_name=model_name,
+            continues=continues,
         )

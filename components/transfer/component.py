@@ -12,6 +12,7 @@ def transfer(
     dtype: str,
     recycled: Output[Model],
     statistics: Output[Artifact],
+    role: str = "recycled",
 ) -> None:
     """Write M_t + λ·(FT(M_s) − M_s), streaming, and measure every tensor on the way."""
     from pathlib import Path
@@ -22,13 +23,14 @@ def transfer(
     from components.store import open_store
     from components.transfer.transfer import transfer_in_store
 
-    with step("transfer") as run:
+    with step("transfer" if role == "recycled" else f"transfer {role}") as run:
         artifacts = zip(ROLES, (source_base, source_tuned, target_base), strict=True)
         parents = {role: read_checkpoint(artifact) for role, artifact in artifacts}
         made, measured = transfer_in_store(parents, scale=scale, dtype=dtype, store=open_store())
         run.tracker.params({"scale": scale, "dtype": dtype, "digest": made.digest, "uri": made.uri})
         run.tracker.metrics(measured.summary())
-        run.tracker.text(made.to_json().decode(), "recycled/checkpoint.json")
-        run.tracker.tags({"digest of recycled": made.digest})
+        run.tracker.text(made.to_json().decode(), f"{role}/checkpoint.json")
+        run.tracker.tags({f"digest of {role}": made.digest})
         write_checkpoint(recycled, made)
+        statistics.metadata["role"] = role
         Path(statistics.path).write_text(measured.model_dump_json(), encoding="utf-8")
