@@ -106,10 +106,9 @@ def recycle_then_finetune(
     recycled = task(transfer_step(**parents, scale=scale, dtype=dtype), "transfer").outputs["recycled"]
     starts = {"recycled": recycled, "target base": parents["target_base"]}
     bare = {role: evaluated(start, role, suite) for role, start in starts.items()}
+    given = {"recipe": recipe, "dataset": dataset}
     whole = {
-        role: task(finetune(base=start, role=role, recipe=recipe, dataset=dataset), f"fine-tune {role}").outputs[
-            "tuned"
-        ]
+        role: task(finetune(base=start, role=role, **given), f"fine-tune {role}").outputs["tuned"]
         for role, start in starts.items()
     }
     judged = {role: evaluated(tuned, f"{role} fine-tuned", suite) for role, tuned in whole.items()}

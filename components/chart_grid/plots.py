@@ -32,9 +32,7 @@ def nearness_panel(title: str, found: Sequence[tuple[float, float]]) -> Markup:
     ]
     body += [svg.mark("circle", x_of(x), y_of(y)) for x, y in found]
     body.append(svg.text((left + right) / 2, bottom + 35, "distance of the bases", "middle", "tick"))
-    said = (
-        f"{len(found)} transfers, distances {min(across):.3g} to {max(across):.3g}, kept {min(up):.3g} to {max(up):.3g}"
-    )
+    spans = f"distances {min(across):.3g} to {max(across):.3g}, kept {min(up):.3g} to {max(up):.3g}"
     return svg.panel(
         f"Share of the gain that was kept on {one_line(title)}", f"{len(found)} transfers, {spans}", bottom + 42, body
     )
