@@ -76,6 +76,7 @@ def _lines(chain: Chain, column: int) -> list[Line]:
 
 
 def _tick(label: str, longest: int = 11) -> str:
+    label = one_line(label)
     return label if len(label) <= longest else f"…{label[1 - longest :]}"
 
 
