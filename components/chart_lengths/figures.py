@@ -36,24 +36,24 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Saving:
-    """How many steps the recycled start needs for what the target base has after all of them."""
+    """How many steps either start needs for the score that the target base ends with."""
 
     goal: float
-    """The score of the directly fine-tuned model."""
-    needed: float | None
-    """Steps, between two measured lengths in a straight line; None where the score is not reached."""
-    whole: int
-    """The steps that the directly fine-tuned model took."""
+    """That score: of the directly fine-tuned model, after all steps."""
+    direct: float
+    """Steps after which the target base has it first, between two measured lengths in a straight line."""
+    recycled: float | None
+    """Likewise the recycled model; None where it never has it."""
 
     @property
     def saved(self) -> float:
-        """Steps; 0 where the score is not reached."""
-        return 0.0 if self.needed is None else self.whole - self.needed
+        """Steps, negative where the recycled model needs more; 0 where it never gets there."""
+        return 0.0 if self.recycled is None else self.direct - self.recycled
 
     @property
     def share(self) -> float:
-        """Of all steps."""
-        return self.saved / self.whole
+        """Of the target base's."""
+        return self.saved / self.direct if self.direct else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,10 @@ def figures(measured: Sequence[Measured], *, title: str, tolerance: float) -> Fi
         harness=last.recycled.harness,
         columns=columns,
         rows=rows,
-        saving=saving([(row.steps, row.recycled[0].value) for row in rows], rows[-1].target_base[0].value),
+        saving=saving(
+            [(row.steps, row.recycled[0].value) for row in rows],
+            [(row.steps, row.target_base[0].value) for row in rows],
+        ),
         gate=decide(
             against_base=difference(last.recycled, first.target_base).mean,
             against_rival=rows[-1].lead[0],
@@ -103,19 +106,22 @@ def figures(measured: Sequence[Measured], *, title: str, tolerance: float) -> Fi
     )
 
 
-def saving(reached: Sequence[tuple[int, float]], goal: float) -> Saving:
-    """When a score is reached first.
+def saving(recycled: Sequence[tuple[int, float]], direct: Sequence[tuple[int, float]]) -> Saving:
+    """When either start first has the score that the direct one ends with.
 
     Args:
-        reached: steps and score, by steps.
-        goal: the score.
+        recycled: steps and score, by steps.
+        direct: likewise, from the target base.
     """
-    needed = None
+    goal = direct[-1][1]
+    return Saving(goal=goal, direct=_first(direct, goal) or 0.0, recycled=_first(recycled, goal))
+
+
+def _first(reached: Sequence[tuple[int, float]], goal: float) -> float | None:
     for index, (steps, score) in enumerate(reached):
         if score >= goal - EQUAL:
-            needed = _crossing(reached[index - 1], (steps, score), goal) if index else float(steps)
-            break
-    return Saving(goal=goal, needed=needed, whole=reached[-1][0])
+            return _crossing(reached[index - 1], (steps, score), goal) if index else float(steps)
+    return None
 
 
 def _crossing(before: tuple[int, float], after: tuple[int, float], goal: float) -> float:

@@ -17,12 +17,14 @@ RECYCLED, DIRECT = "from the recycled model", "from the target base"
 def render_html(found: Figures) -> str:
     """One page that asks for nothing outside itself and runs no script."""
     template = templates.html(FOLDER).get_template("lengths.html.j2")
-    return template.render(found=found, title=found.title, lines=_lines(found, 0), panels=_panels(found))
+    return template.render(
+        found=found, title=found.title, said=saved_text(found), lines=_lines(found, 0), panels=_panels(found)
+    )
 
 
 def render_markdown(found: Figures) -> str:
     """The same content, with a table for the plots."""
-    return templates.markdown(FOLDER).get_template("lengths.md.j2").render(found=found)
+    return templates.markdown(FOLDER).get_template("lengths.md.j2").render(found=found, said=saved_text(found))
 
 
 def table_text(found: Figures) -> str:
@@ -43,16 +45,17 @@ def table_text(found: Figures) -> str:
 
 def saved_text(found: Figures) -> str:
     """The steps saved, as a sentence."""
-    saving = found.saving
-    goal = f"the {percent(saving.goal)} % that the target base has after {saving.whole} steps of fine-tuning"
-    if saving.needed is None:
+    saving, whole = found.saving, found.rows[-1].steps
+    goal = f"{percent(saving.goal)} %, the directly fine-tuned model’s score after all {whole} steps"
+    if saving.recycled is None:
         return f"The recycled start does not reach {goal}: no training steps saved."
-    if saving.needed == 0:
-        return f"The recycled model has {goal} before any training: all {saving.whole} training steps saved."
-    return (
-        f"The recycled start reaches {goal} after about {saving.needed:.0f}: "
-        f"{saving.saved:.0f} training steps saved, {saving.share:.0%}."
-    )
+    direct, recycled = round(saving.direct), round(saving.recycled)
+    outcome = f"{direct - recycled} training steps saved" if direct >= recycled else "no training steps saved"
+    if recycled == 0:
+        return (
+            f"The recycled model has {goal}, before any training; the target base reaches it after {direct}: {outcome}."
+        )
+    return f"The recycled start reaches {goal}, after {recycled}, the target base after {direct}: {outcome}."
 
 
 def metrics(found: Figures) -> dict[str, float]:
@@ -61,7 +64,7 @@ def metrics(found: Figures) -> dict[str, float]:
     return {
         "training steps saved": saving.saved,
         "share of training saved": saving.share,
-        "reached the direct fine-tune": float(saving.needed is not None),
+        "reached the direct fine-tune": float(saving.recycled is not None),
         "score recycled then fine-tuned": last.recycled[0].value,
         "score directly fine-tuned": last.target_base[0].value,
         "score recycled": found.rows[0].recycled[0].value,

@@ -3,7 +3,7 @@
 import pytest
 
 from components.chart_lengths.figures import Measured, figures, saving
-from components.chart_lengths.report import curves, metrics, render_html, render_markdown, saved_text, table_text
+from components.chart_lengths.report import curves, metrics, render_html, render_markdown, table_text
 from components.errors import BadParameter
 from evaluations import build_evaluation
 
@@ -27,8 +27,8 @@ def found(recycled, direct, title="Recycled"):
 
 
 def test_the_score_is_reached_in_a_straight_line_between_two_lengths():
-    saved = saving([(0, 0.2), (20, 0.4), (100, 0.8)], goal=0.5)
-    assert saved.needed == pytest.approx(40)
+    saved = saving([(0, 0.2), (20, 0.4), (100, 0.8)], [(0, 0.0), (20, 0.3), (100, 0.5)])
+    assert (saved.goal, saved.direct, saved.recycled) == (0.5, 100, pytest.approx(40))
     assert (saved.saved, saved.share) == (pytest.approx(60), pytest.approx(0.6))
 
 
@@ -43,12 +43,18 @@ def test_the_score_is_reached_in_a_straight_line_between_two_lengths():
     ],
 )
 def test_where_it_is_reached_first(reached, needed):
-    assert saving(reached, goal=0.5).needed == pytest.approx(needed)
+    assert saving(reached, [(0, 0.0), (100, 0.5)]).recycled == pytest.approx(needed)
+
+
+def test_a_recipe_that_is_too_long_saves_nothing():
+    # The target base has its last score after 50 of 100 steps already.
+    saved = saving([(0, 0.2), (50, 0.4), (100, 0.9)], [(0, 0.0), (50, 0.8), (100, 0.8)])
+    assert (saved.direct, saved.recycled, saved.saved) == (50, pytest.approx(90), pytest.approx(-40))
 
 
 def test_a_score_that_is_not_reached_saves_nothing():
-    saved = saving([(0, 0.1), (100, 0.4)], goal=0.5)
-    assert saved.needed is None
+    saved = saving([(0, 0.1), (100, 0.4)], [(0, 0.0), (100, 0.5)])
+    assert saved.recycled is None
     assert (saved.saved, saved.share) == (0, 0)
 
 
@@ -58,7 +64,7 @@ def test_figures_by_hand():
     assert [row.steps for row in all_of_it.rows] == [0, 25, 100]
     assert [row.lead[0].value for row in all_of_it.rows] == [0.5, 0.5, 0.25]
     assert [row.against_whole[0].value for row in all_of_it.rows] == [-0.25, 0.0, 0.25]
-    assert all_of_it.saving.needed == 25
+    assert (all_of_it.saving.direct, all_of_it.saving.recycled) == (100, 25)
     assert metrics(all_of_it) == {
         "training steps saved": 75,
         "share of training saved": 0.75,
@@ -87,17 +93,16 @@ def test_a_model_that_falls_behind_the_direct_one_fails():
 @pytest.mark.parametrize(
     ("recycled", "direct", "said"),
     [
-        ((4, 6, 8), (0, 2, 6), "75 training steps saved, 75%"),
-        ((0, 4, 4), (0, 6, 8), "does not reach the 100.0 % that the target base has after 100 steps"),
-        ((8, 8, 8), (0, 6, 8), "before any training: all 100 training steps saved"),
+        ((4, 6, 8), (0, 2, 6), "after 25, the target base after 100: 75 training steps saved"),
+        ((0, 4, 4), (0, 6, 8), "does not reach 100.0 %"),
+        ((8, 8, 8), (0, 6, 8), "before any training; the target base reaches it after 100: 100 training steps saved"),
+        ((0, 2, 8), (0, 8, 8), "after 100, the target base after 25: no training steps saved"),
     ],
 )
 def test_what_was_saved_is_said_everywhere(recycled, direct, said):
     all_of_it = found(recycled, direct)
-    assert said in saved_text(all_of_it)
-    assert said in table_text(all_of_it)
-    for page in (render_html(all_of_it), render_markdown(all_of_it)):
-        assert ("does not reach the directly" in page) == (all_of_it.saving.needed is None)
+    for text in (table_text(all_of_it), render_html(all_of_it), render_markdown(all_of_it)):
+        assert said in text
 
 
 def test_the_page_asks_for_nothing_and_shows_hostile_text_as_text():
