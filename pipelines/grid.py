@@ -13,7 +13,7 @@ from components.resolve_bases.component import resolve_bases
 from components.save_checkpoint.component import save_checkpoint
 from components.transfer.component import transfer
 from pipelines.checks import check_grid
-from pipelines.task import parallelism, pipeline, task
+from pipelines.task import box, parallelism, pipeline, task
 
 
 class OfBases(NamedTuple):
@@ -113,17 +113,21 @@ def grid(
         "resolve",
     )
     suite = found.outputs["suite"]
-    of_bases = finetune_each(
-        bases=found.outputs["bases"], recipe=found.outputs["recipe"], dataset=dataset, suite=suite
-    ).set_display_name("fine-tune each base")
-    of_pairs = transfer_each(
-        pairs=found.outputs["pairs"],
-        bases=of_bases.outputs["bases"],
-        tuned=of_bases.outputs["tuned"],
-        scale=scale,
-        dtype=dtype,
-        suite=suite,
-    ).set_display_name("transfer onto each other base")
+    of_bases = box(
+        finetune_each(bases=found.outputs["bases"], recipe=found.outputs["recipe"], dataset=dataset, suite=suite),
+        "fine-tune each base",
+    )
+    of_pairs = box(
+        transfer_each(
+            pairs=found.outputs["pairs"],
+            bases=of_bases.outputs["bases"],
+            tuned=of_bases.outputs["tuned"],
+            scale=scale,
+            dtype=dtype,
+            suite=suite,
+        ),
+        "transfer onto each other base",
+    )
     task(
         chart_grid(
             bases=found.outputs["bases"],

@@ -14,7 +14,7 @@ from components.resolve.component import resolve
 from components.transfer.component import transfer as transfer_step
 from pipelines.checks import check_lengths
 from pipelines.judged import evaluated, saved_checkpoint
-from pipelines.task import parallelism, pipeline, task
+from pipelines.task import box, parallelism, pipeline, task
 
 
 @pipeline()
@@ -114,9 +114,9 @@ def recycle_then_finetune(
     judged = {role: evaluated(tuned, f"{role} fine-tuned", suite) for role, tuned in whole.items()}
     trainings = {"recycled": planned.outputs["recycled"], "target base": planned.outputs["target_base"]}
     shorter = {
-        role: finetune_over_lengths(base=start, trainings=trainings[role], suite=suite, **given)
-        .set_display_name(f"shorter, from {role}")
-        .output
+        role: box(
+            finetune_over_lengths(base=start, trainings=trainings[role], suite=suite, **given), f"shorter, from {role}"
+        ).output
         for role, start in starts.items()
     }
     verdict = task(
