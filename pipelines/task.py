@@ -140,6 +140,11 @@ def task(made: PipelineTask, name: str) -> PipelineTask:
     return made
 
 
+def box(made: PipelineTask, name: str) -> PipelineTask:
+    """Give a pipeline that is a step of another its name for people. What may be cached are its own steps."""
+    return made.set_display_name(name).set_caching_options(False)
+
+
 def _size(made: PipelineTask, settings: StepResources) -> None:
     made.set_cpu_request(settings.cpu).set_cpu_limit(settings.cpu_limit)
     made.set_memory_request(settings.memory).set_memory_limit(settings.memory_limit)
