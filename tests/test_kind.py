@@ -81,14 +81,14 @@ def test_everything_is_made_in_order_and_told(machine):
         "kind load docker-image recycle/runtime:0.1.0 --name recycle",
         "kind load docker-image recycle/mlflow:0.1.0 --name recycle",
         "kubectl apply --kustomize manifests/overlays/kind --server-side",
-        "kubectl apply --server-side --field-manager kubeflow-pipelines --kustomize manifests/kfp/cluster",
+        "kubectl apply --server-side --kustomize manifests/kfp/cluster",
         "kubectl wait --for condition=Established",
         "kubectl rollout status deployment.apps/ml-pipeline --namespace kubeflow",
         "recycle upload --endpoint http://localhost:8080",
     ]
     places = [position(asked, start) for start in order]
     assert places == sorted(places)
-    assert "kubectl apply --server-side --field-manager kubeflow-pipelines --kustomize manifests/kfp" in asked
+    assert "kubectl apply --server-side --kustomize manifests/kfp" in asked
     for address in ("http://localhost:8080", "http://localhost:8081", "http://localhost:9001", "http://localhost:9000"):
         assert address in machine.told
     assert machine.told.count(PASSWORD) == 4, "a user and a password, twice"

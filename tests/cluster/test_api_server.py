@@ -80,7 +80,7 @@ def kinds(upstream):
 @pytest.mark.parametrize("part", ["manifests/kfp/cluster", "manifests/kfp"])
 def test_it_takes_kubeflow_pipelines_and_its_pods_are_restricted(upstream, part):
     text = yaml.safe_dump_all(upstream[part])
-    command = ("apply", "--server-side", "--field-manager", "kubeflow-pipelines", "--dry-run=server", "--filename", "-")
+    command = ("apply", "--server-side", "--dry-run=server", "--filename", "-")
     said, warnings = kubectl(*command, text=text)
     assert said.count("serverside-applied (server dry run)") == len(upstream[part])
     assert "PodSecurity" not in warnings
@@ -90,6 +90,7 @@ def test_every_change_to_kubeflow_pipelines_hits(upstream):
     named = {(document["kind"], document["metadata"]["name"]): document for document in upstream["manifests/kfp"]}
     assert "seaweedfs" not in str(named), "their object store is left out, with all that points to it"
     assert ("Secret", "mlpipeline-minio-artifact") not in named, "it has a well-known password"
+    assert "Namespace" not in {document["kind"] for document in upstream["manifests/kfp/cluster"]}, "base/runs has it"
     launcher = named["ConfigMap", "kfp-launcher"]["data"]
     assert launcher["defaultPipelineRoot"] == "minio://mlpipeline/v2/artifacts"
     minio = yaml.safe_load(launcher["providers"])["minio"]["default"]
@@ -106,23 +107,3 @@ def test_every_change_to_kubeflow_pipelines_hits(upstream):
     assert yaml.safe_load(controller["artifactRepository"])["s3"]["endpoint"] == minio["endpoint"]
     defaults = yaml.safe_load(controller["workflowDefaults"])["spec"]["templateDefaults"]
     assert defaults["retryStrategy"]["retryPolicy"] == "OnError", "infrastructure's failures alone are tried again"
-
-
-@pytest.mark.usefixtures("kinds")
-def test_what_both_sides_say_of_the_namespace_stands():
-    """Kubeflow Pipelines and our overlay both have the namespace of the runs among their objects."""
-    kubectl("apply", "--server-side", "--kustomize", "tests/cluster/manifests")
-    mine = namespace_labels()
-    text = yaml.safe_dump(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kubeflow", "labels": {"a": "b"}}}
-    )
-    theirs = ("apply", "--server-side", "--field-manager", "kubeflow-pipelines", "--filename", "-")
-    kubectl(*theirs, text=text)
-    kubectl("apply", "--server-side", "--kustomize", "tests/cluster/manifests")
-    assert namespace_labels() == mine | {"a": "b"}
-    kubectl(*theirs, text=text.replace("a: b", "{}").replace("labels:\n    {}", "labels: {}"))
-
-
-def namespace_labels():
-    said, _ = kubectl("get", "namespace", "kubeflow", "--output", "yaml")
-    return yaml.safe_load(said)["metadata"]["labels"]

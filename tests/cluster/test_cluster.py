@@ -3,22 +3,52 @@
 import json
 import re
 import secrets
+import shutil
 import subprocess
 import threading
 import time
 
 import pytest
 from pods import ARTIFACTS, NAMESPACE
+from tinyrecipes import write_recipe
 
 from pipelines.catalogue import load_pipeline
+from tinymodels import make_checkpoint
+from tinysuites import write_suite
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
 
-def test_finetune_and_recycle_to_a_registered_model(runner, mlflow_client):
+@pytest.fixture
+def world(cluster):
+    """Two tiny releases, a recipe and a suite where pods can read them, as the pipeline's arguments; new bytes each."""
+    folder = ARTIFACTS / f"world-{secrets.token_hex(3)}"
+    seed = secrets.randbelow(2**31)
+    for number, release in enumerate(("source_base", "target_base")):
+        make_checkpoint(folder / release, seed=seed + number, shards=2)
+    suite = write_suite(
+        folder / "suite",
+        name="places",
+        description="Six questions.",
+        task={"description": "Where words live"},
+        questions=6,
+        tokens=8,
+        batch_size=8,
+    )
+    recipe = write_recipe(folder)
+    yield {
+        "source_base": str(folder / "source_base"),
+        "target_base": str(folder / "target_base"),
+        "suite": str(suite),
+        "recipe": str(recipe),
+    }
+    shutil.rmtree(folder)
+
+
+def test_finetune_and_recycle_to_a_registered_model(runner, mlflow_client, world):
     name = f"cluster-{secrets.token_hex(3)}"
     run = runner(load_pipeline("finetune-and-recycle"))
-    run.run({"model_name": name})
+    run.run(world | {"model_name": name})
     assert [ran.phase for ran in run.tasks] == ["Succeeded"] * len(run.tasks)
     assert {re.sub(r"-\d+$", "", ran.task) for ran in run.tasks} == {
         *("resolve", "save-checkpoint", "finetune", "transfer", "evaluate", "compare", "register")
