@@ -2,11 +2,12 @@
 
 import os
 import secrets
+import shutil
 import subprocess
 
 import pytest
 from kfp import compiler
-from pods import ARTIFACTS, PodRunner
+from pods import ARTIFACTS, NAMESPACE, PodRunner
 
 from components.save_checkpoint.component import save_checkpoint
 from components.transfer.component import transfer
@@ -39,21 +40,28 @@ def mlflow_client(cluster):
 
 
 @pytest.fixture
-def runner(mlflow_client, tmp_path):
-    """Makes a runner of a pipeline."""
+def runner(cluster, mlflow_client, tmp_path):
+    """Makes a runner of a pipeline, whose pods are removed after the test."""
+    runs = []
 
     def make(made, **options):
         path = tmp_path / "pipeline.yaml"
         compiler.Compiler().compile(made.build(load_resources("cpu", RESOURCES)), str(path))
-        return PodRunner(
+        run = PodRunner(
             compiled=path,
             run_id=f"test-{secrets.token_hex(4)}",
             mlflow=mlflow_client,
             tracking_uri="http://mlflow.recycle.svc.cluster.local:5000",
             **options,
         )
+        runs.append(run)
+        return run
 
-    return make
+    yield make
+    for run in runs:
+        chosen = f"pipeline/runid={run.run_id}"
+        cluster.CoreV1Api().delete_collection_namespaced_pod(NAMESPACE, label_selector=chosen)
+        shutil.rmtree(ARTIFACTS / run.run_id, ignore_errors=True)
 
 
 @pipeline()
@@ -87,13 +95,22 @@ def move(runner):
     return make
 
 
-@pytest.fixture(scope="session")
-def models(cluster):
-    """Three checkpoints of some 300 MB each, where pods can read them."""
-    folder = ARTIFACTS / "models"
-    sizes = {"hidden": 1024, "layers": 20, "rows": 16384, "shards": 3}
+def three_models(folder, **sizes):
+    """Three checkpoints where pods can read them, as arguments of `moved`; made unless they are there."""
     for seed, role in enumerate(("source_base", "source_tuned", "target_base"), start=1):
         if not (folder / role / "config.json").exists():
             make_checkpoint(folder / role, seed=seed, **sizes)
     subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
     return {role: str(folder / role) for role in ("source_base", "source_tuned", "target_base")}
+
+
+@pytest.fixture(scope="session")
+def models(cluster):
+    """Tiny ones."""
+    return three_models(ARTIFACTS / "models")
+
+
+@pytest.fixture(scope="session")
+def larger_models(cluster):
+    """Some 400 MB each: the transfer takes long enough to be disturbed."""
+    return three_models(ARTIFACTS / "larger-models", hidden=1024, layers=20, rows=16384, shards=3)

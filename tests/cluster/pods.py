@@ -108,6 +108,8 @@ class PodRunner:
                 os.chown(place, 10001, 10001)
 
     def _run_task(self, task: str, image: str, command: list[str]) -> bool:
+        if any(ran.task == task for ran in self.tasks):
+            return False  # `kfp.local` tries a failed task again; Argo's policy OnError does not
         ran = TaskRun(task=task)
         self.tasks.append(ran)
         run = self._open_run(task, {"mlflow.parentRunId": self._parent})
@@ -171,7 +173,8 @@ class PodRunner:
                         "image": image,
                         "imagePullPolicy": platform["imagePullPolicy"],
                         "command": command,
-                        "env": [*self._environment(platform), *self._plugin(run)],
+                        # In this order: of two that have one name, the pipeline's own counts.
+                        "env": [*self._plugin(run), *self._environment(platform)],
                         "resources": self._resources(container["resources"]),
                         "volumeMounts": mounts,
                         # KFP sets the rest of this on every task's container.

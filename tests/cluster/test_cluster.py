@@ -5,6 +5,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import sys
 import threading
 import time
 
@@ -71,10 +72,10 @@ def walk(client, run_id, path=None):
 
 
 @pytest.fixture(scope="session")
-def expected(models, tmp_path_factory):
+def expected(larger_models, tmp_path_factory):
     """The digest of the same transfer, done by one process into a folder."""
     output = tmp_path_factory.mktemp("here") / "recycled"
-    command = ["python", "-m", "pipelines.cli", "transfer", *models.values(), "--output", str(output)]
+    command = [sys.executable, "-m", "pipelines.cli", "transfer", *larger_models.values(), str(output)]
     subprocess.run(command, check=True, capture_output=True)
     return manifest_digest(output / "checkpoint.json")
 
@@ -111,21 +112,21 @@ def when_it_writes(run, task_name, act):
     return thread
 
 
-def test_a_transfer_whose_pod_is_killed_ends_the_same(move, models, expected, cluster):
+def test_a_transfer_whose_pod_is_killed_ends_the_same(move, larger_models, expected, cluster):
     run = move(retries=1)
 
     def kill(pod):
         cluster.CoreV1Api().delete_namespaced_pod(pod, NAMESPACE, grace_period_seconds=0)
 
     killer = when_it_writes(run, "transfer", kill)
-    run.run(models)
+    run.run(larger_models)
     killer.join(timeout=5)
     (transferred,) = [ran for ran in run.tasks if ran.task == "transfer"]
     assert len(transferred.pods) == 2, "the pod ended before it could be killed"
     assert digest_of(run) == expected
 
 
-def test_minio_is_deleted_while_a_transfer_runs(move, models, expected, cluster):
+def test_minio_is_deleted_while_a_transfer_runs(move, larger_models, expected, cluster):
     run = move()
     deleted = []
 
@@ -134,7 +135,7 @@ def test_minio_is_deleted_while_a_transfer_runs(move, models, expected, cluster)
         deleted.append(pod)
 
     killer = when_it_writes(run, "transfer", delete)
-    run.run(models)
+    run.run(larger_models)
     killer.join(timeout=5)
     assert deleted
     assert digest_of(run) == expected
