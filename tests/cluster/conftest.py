@@ -15,7 +15,9 @@ from pipelines.resources import load_resources
 from pipelines.task import pipeline, task
 from tinymodels import make_checkpoint
 
-RESOURCES = ("registry=localhost",)
+# `kfp.local` would try again what a step's own error ended, which Argo's policy OnError does not; of pods that are lost
+# the runner makes new ones.
+RESOURCES = ("registry=localhost", "*.retries=0")
 MLFLOW = "http://localhost:30081"
 """On the node, by the port that the overlay for kind gives it."""
 

@@ -108,8 +108,6 @@ class PodRunner:
                 os.chown(place, 10001, 10001)
 
     def _run_task(self, task: str, image: str, command: list[str]) -> bool:
-        if any(ran.task == task for ran in self.tasks):
-            return False  # `kfp.local` tries a failed task again; Argo's policy OnError does not
         ran = TaskRun(task=task)
         self.tasks.append(ran)
         run = self._open_run(task, {"mlflow.parentRunId": self._parent})
