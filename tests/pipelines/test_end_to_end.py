@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tinymodels import make_checkpoint
+from tinyrecipes import write_recipe
 from tinysuites import write_suite
-from trainings import write_recipe
 
 COMMAND = [sys.executable, "-c", "from pipelines.cli import main; main()"]
 SECRET = "hunter22-planted-secret"

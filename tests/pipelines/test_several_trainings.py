@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tinymodels import make_checkpoint
+from tinyrecipes import write_recipe
 from tinysuites import write_suite
-from trainings import write_recipe
 
 pytestmark = pytest.mark.slow
 
