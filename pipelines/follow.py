@@ -48,9 +48,9 @@ class _Follower:
     def __init__(self, api: Api, run_id: str, say: Callable[[str], None], cluster: Cluster | None) -> None:
         self._api, self._run_id, self._say, self._cluster = api, run_id, say, cluster
         self._names: dict[str, str] | None = None
-        self._started: set[str] = set()
-        self._ended: dict[str, StepState] = {}
-        self._logs: dict[str, StepLog] = {}
+        self._started: set[tuple[str, int]] = set()
+        self._ended: dict[tuple[str, int], StepState] = {}
+        self._logs: dict[tuple[str, int], StepLog] = {}
         self._waiting: set[tuple[str, str]] = set()
         self._looked_at_pods = time.monotonic()
 
@@ -79,10 +79,10 @@ class _Follower:
             parameters=run.runtime_config.parameters,
             seconds=run.seconds or 0.0,
         )
-        for key, step in self._ended.items():
+        for place, step in self._ended.items():
             word = "reused" if step.reused else step.state.lower()
             result.steps.append({"step": step.name, "state": word, "seconds": step.seconds})
-            log = self._logs[key]
+            log = self._logs[place]
             outcome = (self._log(run, step) if log.is_empty else log).outcome
             if "report" in outcome:
                 outcome["report"] = f"the artifact `report` of the step `{step.name}` in KFP's UI; in MLflow too"
@@ -90,15 +90,15 @@ class _Follower:
         return result
 
     def _tell(self, run: Run, step: StepState) -> None:
-        if step.key in self._ended:
+        if step.place in self._ended:
             return
         if not step.ended:
-            if step.key not in self._started:
-                self._started.add(step.key)
+            if step.place not in self._started:
+                self._started.add(step.place)
                 self._say(f"  → {step.name}")
             return
-        self._ended[step.key] = step
-        self._logs[step.key] = log = self._log(run, step)
+        self._ended[step.place] = step
+        self._logs[step.place] = log = self._log(run, step)
         if step.state == "SKIPPED":
             self._say(f"  – {step.name}  skipped")
         elif step.failed:
@@ -140,7 +140,7 @@ class _Follower:
                 f"the run {run.run_id} ended as {run.state}, and no step of it says why",
                 do="look at the run in KFP's UI, or into its workflow's status with kubectl",
             )
-        log = self._logs[failed.key]
+        log = self._logs[failed.place]
         if log.is_empty:
             log = self._log(run, failed)
         problem, do = log.problem(failed)

@@ -25,6 +25,8 @@ class StepState:
 
     key: str
     """Its name in the compiled pipeline, such as evaluate-2."""
+    number: int
+    """Which of those that are called so, from 1: parts of a pipeline and iterations of a loop have the same."""
     name: str
     """Its name for people, such as `evaluate recycled`."""
     state: str
@@ -34,6 +36,13 @@ class StepState:
     """Whether KFP took the result of an earlier run in place of a pod's."""
     by_driver: bool
     """Whether it failed before its pod was made."""
+    followers: frozenset[str]
+    """Ids of the nodes right after its own."""
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """What tells it from all others."""
+        return self.key, self.number
 
     @property
     def failed(self) -> bool:
@@ -47,46 +56,59 @@ class StepState:
 
 
 def step_names(spec: Mapping[str, Any]) -> dict[str, str]:
-    """The names for people of all steps of a compiled pipeline, by their names in it, those of conditions too."""
-    if not spec:
-        return {}
-    return dict(_names(spec["root"]["dag"]["tasks"], spec["components"]))
+    """The names for people of all steps of a compiled pipeline, by their names in it, those of conditions too.
+
+    Parts of a pipeline that are pipelines themselves may call different steps alike: those have all their names.
+    """
+    found: dict[str, list[str]] = {}
+    if spec:
+        for key, name in _names(spec["root"]["dag"]["tasks"], spec["components"]):
+            names = found.setdefault(key, [])
+            names += [] if name in names else [name]
+    return {key: " / ".join(names) for key, names in found.items()}
 
 
 def _names(tasks: Mapping[str, Any], components: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for key, task in tasks.items():
-        component = components[task["componentRef"]["name"]]
-        if "dag" in component:
-            yield from _names(component["dag"]["tasks"], components)
-        else:
-            yield key, task["taskInfo"]["name"]
+    parts = [components[task["componentRef"]["name"]].get("dag") for task in tasks.values()]
+    yield from (
+        (key, task["taskInfo"]["name"]) for (key, task), part in zip(tasks.items(), parts, strict=True) if not part
+    )
+    for part in filter(None, parts):
+        yield from _names(part["tasks"], components)
 
 
 def states(tasks: Sequence[Task], names: Mapping[str, str]) -> list[StepState]:
-    """The steps that were reached, in the order in which they started.
+    """The steps that were reached, in the order in which they started; one in a loop once for each iteration.
 
     Args:
         tasks: what the API says of a run.
         names: see `step_names`.
     """
-    by_name = {task.display_name: task for task in tasks}
     reused = [task for task in tasks if task.display_name == "executor" and task.state == "SKIPPED"]
     found = []
     for key, name in names.items():
-        task, driver = by_name.get(key), by_name.get(f"{key}-driver")
-        by_driver = driver is not None and driver.state in FAILED and not (task and task.state)
-        shown = driver if by_driver else task
-        if shown is not None and shown.state and shown.start_time:
+        reached = [
+            (task.start_time, by_driver, task)
+            for task in tasks
+            for by_driver in (False, True)
+            if task.display_name == (f"{key}-driver" if by_driver else key)
+            and task.state
+            and task.start_time
+            and (task.state in FAILED or not by_driver)
+        ]
+        for number, (started, by_driver, shown) in enumerate(sorted(reached, key=lambda entry: entry[:2]), start=1):
             state = StepState(
                 key=key,
-                name=name,
+                number=number,
+                name=name if number == 1 else f"{name} ({number})",
                 state=shown.state,
                 seconds=shown.seconds if shown.state not in ("PENDING", "RUNNING") else None,
                 reused=not by_driver and _was_reused(shown, reused),
                 by_driver=by_driver,
+                followers=frozenset(child.pod_name for child in shown.child_tasks),
             )
-            found.append((shown.start_time, key, state))
-    return [state for _, _, state in sorted(found, key=lambda entry: entry[:2])]
+            found.append((started, key, state))
+    return [state for _, _, state in sorted(found, key=lambda entry: (*entry[:2], entry[2].number))]
 
 
 def _was_reused(step: Task, skipped: Iterable[Task]) -> bool:
@@ -97,9 +119,19 @@ def _was_reused(step: Task, skipped: Iterable[Task]) -> bool:
 
 
 def pod_node(tasks: Sequence[Task], step: StepState) -> str | None:
-    """The id of the node whose pod ran a step, of its last try; None where Argo made none."""
-    last = rf"{re.escape(step.key)}-driver" if step.by_driver else rf"{re.escape(step.key)}(\(\d+\))?\.executor"
-    found = [(name, node) for node, name in node_names(tasks).items() if re.search(rf"\.{last}(\(\d+\))?$", name)]
+    """The id of the node whose pod ran a step, of its last try; None where Argo made none, or it cannot be told.
+
+    Iterations of a loop have names that are not known here.
+    """
+    names = node_names(tasks)
+    own = rf"\.{re.escape(step.key)}{'-driver' if step.by_driver else ''}"
+    last = r"(\(\d+\))?$" if step.by_driver else r"(\(\d+\))?\.executor(\(\d+\))?$"
+    found = []
+    following = [name for node, name in names.items() if node in step.followers]
+    for node, name in names.items():
+        match = re.search(rf"^(?P<step>.*{own}){last}", name)
+        if match and any(other.startswith(match["step"]) for other in following):
+            found.append((name, node))
     return max(found, key=lambda entry: (len(entry[0]), entry[0]))[1] if found else None
 
 

@@ -1,11 +1,14 @@
 """Steps and their pods, found among the nodes of runs that a real KFP ran."""
 
+import re
+from datetime import timedelta
+
 import pytest
 import yaml
 
 from fake_kfp import RECORDED
 from pipelines.catalogue import PIPELINES
-from pipelines.kfp_models import Run
+from pipelines.kfp_models import Child, Run
 from pipelines.resources import load_resources
 from pipelines.run_steps import node_names, pod_node, states, step_names, step_of_node
 from pipelines.upload import compiled
@@ -43,9 +46,30 @@ def test_steps_that_were_never_reached_are_left_out():
     assert {step.name for step in states(tasks_of("stopped"), NAMES)} == {"resolve", "notify"}
 
 
+def test_iterations_of_a_loop_are_told_apart():
+    tasks = tasks_of("succeeded")
+    (first,) = [task for task in tasks if task.display_name == "evaluate"]
+    times = {"start_time": first.start_time + timedelta(hours=1), "end_time": first.end_time + timedelta(hours=2)}
+    second = first.model_copy(update=times | {"child_tasks": (Child(pod_name="recycle-67n2s-1"),)})
+    name = NAMES["evaluate"]
+    found = {step.name: step for step in states([second, *tasks], NAMES) if step.key == "evaluate"}
+    assert list(found) == [name, f"{name} (2)"]
+    assert found[name].seconds == first.seconds
+    assert found[f"{name} (2)"].seconds > 3600
+    assert pod_node(tasks, found[name]) is not None
+    assert pod_node(tasks, found[f"{name} (2)"]) is None, "another's log would tell a wrong reason"
+
+
+def test_steps_that_parts_of_a_pipeline_call_alike_have_all_their_names():
+    spec, _ = yaml.load_all(compiled("recycle", load_resources()).content, Loader=yaml.CSafeLoader)
+    assert step_names(spec)["transfer"] == "transfer / transfer at another scale"
+
+
 @pytest.mark.parametrize("name", sorted(PIPELINES))
-def test_steps_of_every_pipeline_can_be_told_apart(name):
+def test_every_step_of_every_pipeline_has_a_name(name):
     spec, _ = yaml.load_all(compiled(name, load_resources()).content, Loader=yaml.CSafeLoader)
-    names = step_names(spec)
-    assert len(names) == len(spec["deploymentSpec"]["executors"])
-    assert len(set(names.values())) == len(names)
+    dags = [spec["root"]["dag"], *(part["dag"] for part in spec["components"].values() if "dag" in part)]
+    shown = {task["taskInfo"]["name"] for dag in dags for task in dag["tasks"].values()}
+    named = {one for names in step_names(spec).values() for one in names.split(" / ")}
+    assert named <= shown
+    assert len(named) >= len({re.sub(r"-\d+$", "", label) for label in spec["deploymentSpec"]["executors"]})
