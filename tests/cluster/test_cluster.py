@@ -11,10 +11,10 @@ import time
 
 import pytest
 from pods import ARTIFACTS, NAMESPACE
-from tinyrecipes import write_recipe
 
 from pipelines.catalogue import load_pipeline
 from tinymodels import make_checkpoint
+from tinyrecipes import write_recipe
 from tinysuites import write_suite
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]

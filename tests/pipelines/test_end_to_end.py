@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tinyrecipes import write_recipe
 
 from tinymodels import make_checkpoint
+from tinyrecipes import write_recipe
 from tinysuites import write_suite
 
 COMMAND = [sys.executable, "-c", "from pipelines.cli import main; main()"]
