@@ -1,7 +1,5 @@
 """What a real API server says of the manifests, applied for nothing but its answer."""
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,13 +10,8 @@ ROOT = Path(__file__).parents[2]
 OVERLAYS = ("manifests/base", "manifests/overlays/kind", "manifests/overlays/gpu", "tests/cluster/manifests")
 UPSTREAM = "https://github.com/kubeflow/pipelines"
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _cluster():
-    if not os.environ.get("KUBECONFIG") or not shutil.which("kubectl"):
-        pytest.skip("KUBECONFIG names no cluster: run `make test-cluster`")
+# With the fixture `cluster` no other cluster is asked than the one that is made for these tests.
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.usefixtures("cluster")]
 
 
 def kubectl(*arguments, text=None):
@@ -53,7 +46,7 @@ def test_it_would_warn():
 
 
 @pytest.fixture(scope="module")
-def upstream():
+def upstream(cluster):
     """Kubeflow Pipelines as manifests/kfp installs it, fetched from its authors."""
     looked = subprocess.run(["git", "ls-remote", "--exit-code", UPSTREAM, "HEAD"], capture_output=True, check=False)
     if looked.returncode:
