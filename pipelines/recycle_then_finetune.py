@@ -20,10 +20,10 @@ from pipelines.task import box, parallelism, pipeline, task
 @pipeline()
 def finetune_over_lengths(
     base: Input[Model],
-    trainings: list,
+    trainings: list,  # type: ignore[type-arg] # the form that KFP reads
     recipe: str,
     dataset: str,
-    suite: str,  # type: ignore[type-arg]
+    suite: str,
 ) -> List[Artifact]:  # noqa: UP006
     """Fine-tune one model over several lengths, each a training of its own, and evaluate what comes out."""
     with dsl.ParallelFor(trainings, name="each length", parallelism=parallelism()) as training:
@@ -31,7 +31,7 @@ def finetune_over_lengths(
             finetune(base=base, role=training.label, recipe=recipe, dataset=dataset, share=training.share), "fine-tune"
         )
         found = task(evaluate(checkpoint=made.outputs["tuned"], role=training.label, suite=suite), "evaluate")
-    return dsl.Collected(found.outputs["evaluation"])
+    return dsl.Collected(found.outputs["evaluation"])  # type: ignore[no-any-return] # kfp has no types
 
 
 @pipeline(uses=(finetune_over_lengths,), check=check_lengths)
