@@ -148,10 +148,10 @@ def _next_stage(before: _Stage, number: int, found: PipelineTask, given: Mapping
     if number == LONGEST_CHAIN:
         end()
         return
-    # Not with Else, for which KFP's graph has one more box, that has no name.
+    # With Else, since the local runner takes a lone condition on a step's output for false.
     with dsl.If(found.outputs["count"] > number, name=f"stage {number + 1}"):
         _next_stage(stage, number + 1, found, given)
-    with dsl.If(found.outputs["count"] == number, name=f"end after stage {number}"):
+    with dsl.Else(name=f"end after stage {number}"):
         end()
 
 
