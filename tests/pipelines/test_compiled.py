@@ -2,6 +2,9 @@
 
 import inspect
 import re
+import tempfile
+from functools import cache
+from pathlib import Path
 
 import pytest
 import yaml
@@ -23,14 +26,18 @@ def write(name, path, *arguments, **options):
     return path
 
 
-def compile_in(folder, name, *arguments, **options):
-    spec, platform = yaml.safe_load_all(write(name, folder / f"{name}.yaml", *arguments, **options).read_text())
+@cache
+def compile_in_memory(name, profile="cpu", settings=(), *, caching=True):
+    """The two documents of a pipeline; compiled and read once for all tests, so none may change them."""
+    with tempfile.TemporaryDirectory() as folder:
+        text = write(name, Path(folder) / "pipeline.yaml", profile, settings, caching=caching).read_text()
+    spec, platform = yaml.load_all(text, Loader=yaml.CSafeLoader)
     return {"spec": spec, "platform": platform}
 
 
 @pytest.fixture
-def compiled(name, tmp_path):
-    return compile_in(tmp_path, name)
+def compiled(name):
+    return compile_in_memory(name)
 
 
 def steps_of(compiled):
@@ -59,7 +66,7 @@ def test_the_description_is_the_docstring(name, compiled):
 
 
 def test_the_flagships_graph_is_flat(tmp_path):
-    spec = compile_in(tmp_path, "recycle")["spec"]
+    spec = compile_in_memory("recycle")["spec"]
     tasks = spec["root"]["dag"]["tasks"]
     steps = {
         task["taskInfo"]["name"]: "executorLabel" in spec["components"][task["componentRef"]["name"]]
@@ -71,7 +78,7 @@ def test_the_flagships_graph_is_flat(tmp_path):
 
 
 def test_a_search_of_the_scale_is_a_box_that_nothing_waits_for(tmp_path):
-    spec = compile_in(tmp_path, "recycle")["spec"]
+    spec = compile_in_memory("recycle")["spec"]
     tasks = spec["root"]["dag"]["tasks"]
     (box,) = (key for key, task in tasks.items() if task["taskInfo"]["name"] == "search the scale")
     assert "scale_search'] != ''" in tasks[box]["triggerPolicy"]["condition"]
@@ -89,7 +96,7 @@ def test_a_search_of_the_scale_is_a_box_that_nothing_waits_for(tmp_path):
 class TestEveryTask:
     @pytest.fixture
     def steps(self, name, profile, tmp_path):
-        return steps_of(compile_in(tmp_path, name, profile))
+        return steps_of(compile_in_memory(name, profile))
 
     def test_it_may_run_under_pod_security_restricted(self, steps):
         for _, container, settings in steps:
@@ -144,7 +151,7 @@ def test_steps_that_follow_from_their_inputs_alone_are_cached_and_no_others(comp
         }
 
     assert {re.sub(r"-\d+$", "", step) for step in cached(compiled)} == {"save-checkpoint", "transfer"}
-    assert cached(compile_in(tmp_path, name, caching=False)) == set()
+    assert cached(compile_in_memory(name, caching=False)) == set()
 
 
 def test_compiling_again_gives_the_same_bytes(name, tmp_path):
@@ -152,17 +159,17 @@ def test_compiling_again_gives_the_same_bytes(name, tmp_path):
 
 
 def test_one_setting_changes_one_step(name, tmp_path):
-    before = compile_in(tmp_path, name)
-    after = compile_in(tmp_path, name, "cpu", ["compare.memory_limit=8Gi"])
+    before = compile_in_memory(name)
+    after = compile_in_memory(name, "cpu", ("compare.memory_limit=8Gi",))
     changed = [one[0] for one, other in zip(steps_of(before), steps_of(after), strict=True) if one != other]
     assert set(changed) == {"compare"}
 
 
 def test_a_volume_of_a_class_or_of_ones_own_takes_the_place_of_the_nodes_disk(tmp_path):
-    classy = steps_of(compile_in(tmp_path, "recycle", "cpu", ["evaluate.storage_class=fast"]))
+    classy = steps_of(compile_in_memory("recycle", "cpu", ("evaluate.storage_class=fast",)))
     (volume,) = next(settings["genericEphemeralVolume"] for step, _, settings in classy if step == "evaluate")
     assert (volume["storageClassName"], volume["size"], volume["mountPath"]) == ("fast", "5Gi", "/scratch")
-    own = steps_of(compile_in(tmp_path, "recycle", "cpu", ["evaluate.scratch_claim=kept"]))
+    own = steps_of(compile_in_memory("recycle", "cpu", ("evaluate.scratch_claim=kept",)))
     (claim,) = next(settings["pvcMount"] for step, _, settings in own if step == "evaluate")
     assert (claim["constant"], claim["mountPath"]) == ("kept", "/scratch")
 
@@ -232,11 +239,11 @@ def test_no_default_is_none(compiled):
 
 @pytest.mark.parametrize(("name", "loops"), [("grid", 2), ("recycle-then-finetune", 2), ("recycle", 0)])
 def test_as_many_iterations_run_side_by_side_as_the_profile_says(name, loops, tmp_path):
-    found = loops_of(compile_in(tmp_path, name, "cpu", ["parallelism=3"]))
+    found = loops_of(compile_in_memory(name, "cpu", ("parallelism=3",)))
     assert [loop["iteratorPolicy"]["parallelismLimit"] for loop in found] == [3] * loops
 
 
 @pytest.mark.parametrize("name", ["grid", "iterative", "recycle-then-finetune"])
 def test_every_box_of_a_graph_has_a_name_for_people(name, tmp_path):
-    shown = {task["taskInfo"]["name"] for dag in dags_of(compile_in(tmp_path, name)) for task in dag["tasks"].values()}
+    shown = {task["taskInfo"]["name"] for dag in dags_of(compile_in_memory(name)) for task in dag["tasks"].values()}
     assert not {box for box in shown if box.startswith(("for-loop", "condition"))}
