@@ -42,7 +42,7 @@ class StepLog:
 
     def problem(self, step: StepState) -> tuple[str, str]:
         """Why the step failed, and what to do."""
-        setting = re.sub(r"-\d+$", "", step.key)
+        setting = re.sub(r"(-\d+)+$", "", step.key)
         if "failed" in self._events:
             return self._events["failed"]["problem"], self._events["failed"]["do"]
         if "interrupted" in self._events:

@@ -59,7 +59,7 @@ def compiled(name: str, resources: Resources) -> Compiled:
         compiler.Compiler().compile(made, str(path))
         content = path.read_bytes()
     executors = made.pipeline_spec.deployment_spec["executors"].keys()
-    steps = {re.sub(r"^exec-|-\d+$", "", executor) for executor in executors}
+    steps = {re.sub(r"^exec-|(-\d+)+$", "", executor) for executor in executors}
     return Compiled(
         name=name,
         # The form for a new run shows no parameter's description: this is where people find them.

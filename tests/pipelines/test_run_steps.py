@@ -72,4 +72,4 @@ def test_every_step_of_every_pipeline_has_a_name(name):
     shown = {task["taskInfo"]["name"] for dag in dags for task in dag["tasks"].values()}
     named = {one for names in step_names(spec).values() for one in names.split(" / ")}
     assert named <= shown
-    assert len(named) >= len({re.sub(r"-\d+$", "", label) for label in spec["deploymentSpec"]["executors"]})
+    assert len(named) >= len({re.sub(r"(-\d+)+$", "", label) for label in spec["deploymentSpec"]["executors"]})
