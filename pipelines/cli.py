@@ -34,7 +34,7 @@ for command in (submit, upload, schedule, runs):
 @JSON
 @told
 def run(pipeline: str, assignments: tuple[str, ...], as_json: bool) -> None:
-    """Run PIPELINE on this machine."""
+    """Run PIPELINE (recycle, finetune-and-recycle, recycle-then-finetune, iterative, grid, watch) on this machine."""
     from pipelines.catalogue import parse_parameters
     from pipelines.local_run import run_pipeline
 

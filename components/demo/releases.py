@@ -7,8 +7,8 @@
 * `other-seed` is a release 2 that grew from other random weights: it knows the same facts, but the diff vector of
   release 1 has no meaning for it.
 
-Training takes one thread, so that the same machine makes the same bytes again; build releases without a common parent
-in two processes at once to use two cores.
+Training takes one thread, so that the same kind of machine makes the same bytes again; build releases without a common
+parent in two processes at once to use two cores.
 
     python -m components.demo.releases OUTPUT [NAME ...]
 """

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class DemoSource(FolderSource):
-    """A demo release; its name, not its folder, is its reference: any machine makes the same bytes from it."""
+    """A demo release; its name, not its folder, is its reference, since any machine makes it anew."""
 
     @property
     def reference(self) -> str:

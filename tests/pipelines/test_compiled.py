@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from kfp import compiler
 
 from pipelines.catalogue import PIPELINES, load_pipeline, parse_parameters
+from pipelines.cli import main
 from pipelines.resources import load_resources
 
 NAMES = sorted(PIPELINES)
@@ -247,3 +249,8 @@ def test_as_many_iterations_run_side_by_side_as_the_profile_says(name, loops, tm
 def test_every_box_of_a_graph_has_a_name_for_people(name, tmp_path):
     shown = {task["taskInfo"]["name"] for dag in dags_of(compile_in_memory(name)) for task in dag["tasks"].values()}
     assert not {box for box in shown if box.startswith(("for-loop", "condition"))}
+
+
+def test_the_help_names_every_pipeline():
+    told = CliRunner().invoke(main, ["run", "--help"]).output
+    assert all(re.search(rf"[( ]{name}[,)]", " ".join(told.split())) for name in PIPELINES)
