@@ -18,8 +18,8 @@ def choose_scale(
     chosen_statistics: Output[Artifact],
     curve: Output[HTML],
     summary: Output[Markdown],
-) -> NamedTuple("Chosen", [("moved", bool), ("notes", list)]):  # type: ignore[valid-type]
-    """Draw the score over λ, and keep the λ that was set unless another is clearly better."""
+) -> NamedTuple("Chosen", [("Output", bool), ("notes", list)]):  # type: ignore[valid-type]
+    """Draw the score over λ, and keep the λ that was set unless another is clearly better; say whether one is."""
     from components.choose_scale.run import choose_artifact
     from components.step import step
 

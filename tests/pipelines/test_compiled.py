@@ -176,3 +176,13 @@ def test_nothing_that_the_local_runner_gets_wrong(compiled):
         assert {name for name, source in parameters.items() if "taskOutputParameter" in source} <= {items}
     defaults = [entry["defaultValue"] for entry in spec["root"]["inputDefinitions"]["parameters"].values()]
     assert None not in defaults
+
+
+def test_no_condition_is_on_a_task_output_that_the_local_runner_does_not_find(compiled):
+    """It knows a task's output only by the name Output, and skips what hangs on another without a word."""
+    spec = compiled["spec"]
+    dags = [spec["root"]["dag"], *(part["dag"] for part in spec["components"].values() if "dag" in part)]
+    for task in (task for dag in dags for task in dag["tasks"].values() if "triggerPolicy" in task):
+        for name in re.findall(r"parameter_values\['([^']+)'\]", task["triggerPolicy"]["condition"]):
+            source = task["inputs"]["parameters"][name]
+            assert source.get("taskOutputParameter", {}).get("outputParameterKey", "Output") == "Output"
