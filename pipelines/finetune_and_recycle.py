@@ -73,7 +73,7 @@ def finetune_and_recycle(
     )
     suite, recipe = found.outputs["suite"], found.outputs["recipe"]
     tuned = task(finetune(base=source, role="source base", recipe=recipe, dataset=dataset), "fine-tune source base")
-    comparison = transfer_and_judge(
+    comparison, _ = transfer_and_judge(
         source_base=source,
         source_tuned=tuned.outputs["tuned"],
         target_base=target,

@@ -23,11 +23,12 @@ def transfer_and_judge(
     suite: PipelineChannel,
     gate_tolerance: float,
     model_name: str,
-) -> dict[str, object]:
+) -> tuple[dict[str, object], PipelineTask]:
     """Add these steps to the pipeline being defined, flat in its graph.
 
     Returns:
-        The arguments of `compare`, for a second comparison with more models.
+        The arguments of `compare`, for a second comparison; and the task that registers the model, for what must come
+        after it.
     """
     made = task(
         transfer(source_base=source_base, source_tuned=source_tuned, target_base=target_base, scale=scale, dtype=dtype),
@@ -53,7 +54,7 @@ def transfer_and_judge(
         "gate_tolerance": gate_tolerance,
     }
     verdict = task(compare(**comparison), "compare")
-    task(
+    registered = task(
         register(
             recycled=recycled,
             source_base=source_base,
@@ -66,7 +67,7 @@ def transfer_and_judge(
         ),
         "register",
     )
-    return comparison
+    return comparison, registered
 
 
 def saved_checkpoint(found: PipelineTask, output: str, role: str) -> PipelineChannel:

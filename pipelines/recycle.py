@@ -72,7 +72,7 @@ def recycle(
             ("target base", "target_base"),
         )
     }
-    comparison = transfer_and_judge(
+    comparison, registered = transfer_and_judge(
         source_base=saved["source base"],
         source_tuned=saved["source fine-tuned"],
         target_base=saved["target base"],
@@ -83,6 +83,7 @@ def recycle(
         gate_tolerance=gate_tolerance,
         model_name=model_name,
     )
+    # Of two registered models the later one gets the aliases, so that the search's must be the later one.
     with dsl.If(scale_search != "", name="search the scale"):
         search_scale(
             **comparison,
@@ -91,4 +92,4 @@ def recycle(
             suite=found.outputs["suite"],
             quick_suite=found.outputs["quick_suite"],
             model_name=model_name,
-        ).set_display_name("try each scale")
+        ).set_display_name("try each scale").after(registered)
