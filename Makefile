@@ -26,8 +26,8 @@ test-cluster: $(INSTALLED)  ## every step as a pod on a cluster; CLUSTER_TOOLS s
 images:  ## the images that a laptop's cluster needs; train and eval, on CUDA, with: images/build train eval
 	images/build runtime minio mlflow
 
-kind:  ## everything on a kind cluster, with the KFP UI; needs docker, kind and kubectl
-	manifests/kind-up
+kind: $(INSTALLED)  ## everything on a kind cluster, with the KFP UI; needs docker, kind and kubectl
+	RECYCLE=$(BIN)/recycle manifests/kind-up
 
 kind-down:  ## remove that cluster and all that is in it
 	manifests/kind-down

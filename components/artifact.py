@@ -1,16 +1,21 @@
-"""Checkpoint manifests as KFP artifacts."""
+"""Checkpoint manifests and evaluations as KFP artifacts."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from components.checkpoint import Checkpoint
+from components.evaluation import Evaluation
 
 
 class ModelArtifact(Protocol):
-    """What of `kfp.dsl.Model` is used here."""
+    """What of `kfp.dsl.Model` is used here, and of `kfp.dsl.Artifact`."""
 
     path: str
     metadata: dict[str, object]
+
+
+Given = TypeVar("Given", bound=ModelArtifact)
 
 
 def read_checkpoint(artifact: ModelArtifact) -> Checkpoint:
@@ -31,3 +36,13 @@ def write_checkpoint(artifact: ModelArtifact, checkpoint: Checkpoint) -> None:
         parameters=checkpoint.parameters,
         dtype=checkpoint.dtype,
     )
+
+
+def read_evaluation(artifact: ModelArtifact) -> Evaluation:
+    """The evaluation that an input artifact carries."""
+    return Evaluation.read(Path(artifact.path))
+
+
+def by_role(artifacts: Iterable[Given]) -> dict[str, Given]:
+    """The artifacts that a loop made, by the role that each of its iterations had."""
+    return {str(artifact.metadata["role"]): artifact for artifact in artifacts}

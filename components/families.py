@@ -62,6 +62,7 @@ class Family(BaseModel):
     releases: tuple[Release, ...] = Field(min_length=1)
     transfers: tuple[Transfer, ...] = ()
     grids: tuple[Grid, ...] = ()
+    """The first is known as `family:grid`."""
 
     def named_transfers(self) -> tuple[Transfer, ...]:
         """Its transfers, those of its grids too."""
@@ -112,6 +113,25 @@ def find_transfer(name: str) -> Transfer:
     if name not in transfers():
         raise BadParameter(f"there is no transfer {name!r}", do=f"use one of {_closest_first(name, transfers())}")
     return transfers()[name]
+
+
+def find_grid(name: str) -> tuple[tuple[str, ...], Grid] | None:
+    """The published grid that `family:grid` names.
+
+    Returns:
+        The full names of its releases, and the grid; None where the name is not of that form.
+
+    Raises:
+        BadParameter: it is, and there is no such family, or it has no grid.
+    """
+    family, _, rest = name.partition(":")
+    if rest != "grid":
+        return None
+    having = {one.name: one for one in families().values() if one.grids}
+    if family not in having:
+        raise BadParameter(f"{name!r} names no grid", do=f"use one of {', '.join(f'{known}:grid' for known in having)}")
+    grid = having[family].grids[0]
+    return tuple(f"{family}:{release}" for release in grid.releases), grid
 
 
 def on_hub(reference: str) -> tuple[str, Release, str] | None:

@@ -122,6 +122,16 @@ class FolderStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_durably(path, document.encode())
 
+    def exchange(self, kind: str, key: str, old: str | None, new: str) -> bool:
+        """Keep `new` under a key if what is kept there is still `old` (see `components.store.Store`)."""
+        path = self.root / "results" / kind / key
+        with disk_errors(self.root), claimed(path, wait=True):
+            found = path.read_bytes() if path.exists() else None
+            if found != (None if old is None else old.encode()):
+                return False
+            write_durably(path, new.encode())
+        return True
+
     def recall_checkpoint(self, kind: str, key: str) -> Checkpoint | None:
         """The checkpoint whose digest was remembered, if it is still there, whole."""
         digest = self.recall(kind, key)

@@ -5,11 +5,11 @@ import logging
 import os
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode, urlsplit
 
 from components import __version__
 from components.addresses import is_link_local
@@ -315,7 +315,7 @@ class _Place:
         return cls(endpoint=_endpoint(), repo=repo, revision=revision)
 
     def __str__(self) -> str:
-        return f"{self.repo}@{self.revision}"
+        return f"{self.repo}@{self.revision}" if self.revision else self.repo
 
     @property
     def site(self) -> str:
@@ -493,6 +493,44 @@ def _no_revision(place: _Place) -> RecycleError:
     nearest = difflib.get_close_matches(place.revision, _revisions(place), n=4, cutoff=0.0)
     choice = f"use one that there is, such as {', '.join(nearest)}" if nearest else "check the name"
     return BadReference(f"{place.repo} has no revision {place.revision}", do=choice)
+
+
+def listed(repo: str, path: str, query: Mapping[str, str | list[str]], what: str) -> Iterator[Any]:
+    """What a list of the hub's API holds, page after page: JSON that is still to be looked at.
+
+    Args:
+        repo: the repository, or the account, that it is about.
+        path: below `/api/models`.
+        query: of the first page; the hub's own links lead to the others.
+        what: is listed, for messages.
+
+    Raises:
+        BadReference: there is no such list, or it may not be read.
+        ServiceUnavailable: the hub does not answer, or not as the hub does.
+    """
+    place = _Place(endpoint=_endpoint(), repo=repo, revision="")
+    url, seen = f"{place.endpoint}/api/models{path}?{urlencode(query, doseq=True)}", set[str]()
+    while url:
+        if url in seen or not url.startswith(f"{place.endpoint}/"):  # the token is for this hub alone
+            raise place.not_a_hub("a list that leads elsewhere, or in circles")
+        seen.add(url)
+        page, url = place.retried(what, lambda url=url: _page(url))  # type: ignore[misc]
+        if not isinstance(page, list | dict):
+            raise place.not_a_hub("a list that is none")
+        yield from page if isinstance(page, list) else [page]
+
+
+def _page(url: str) -> tuple[Any, str]:
+    """One page, and the address of the next, empty after the last."""
+    from huggingface_hub import constants, get_session
+    from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
+
+    response = get_session().get(url, headers=_headers(), timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
+    try:
+        hf_raise_for_status(response)
+        return response.json(), str(response.links.get("next", {}).get("url", ""))
+    except (AttributeError, TypeError, ValueError):
+        raise _BadAnswer(f"HTTP {response.status_code} without the JSON of a list") from None
 
 
 def _revisions(place: _Place) -> list[str]:

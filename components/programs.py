@@ -65,7 +65,7 @@ def run(
         ProgramFailed: it could not be started, or ended with anything but exit code 0.
     """
     environment = {**os.environ, **(env or {})}
-    output = _Output(mask=_masker(environment), log=log, on_line=on_line)
+    output = _Output(mask=masker(environment), log=log, on_line=on_line)
     try:
         process = subprocess.Popen(
             command,
@@ -207,7 +207,8 @@ def _signals_passed_on(process: subprocess.Popen[bytes]) -> Iterator[dict[int, f
             signal.signal(number, handler)
 
 
-def _masker(environment: Mapping[str, str]) -> Callable[[str], str]:
+def masker(environment: Mapping[str, str]) -> Callable[[str], str]:
+    """What masks passwords in addresses, and the values of variables that are named like secrets, in a text."""
     secrets = sorted(
         {
             value

@@ -193,6 +193,19 @@ class S3Store:
         """Keep a small document under a key; the last writer wins."""
         self.root.put(f"results/{kind}/{key}", document.encode())
 
+    def exchange(self, kind: str, key: str, old: str | None, new: str) -> bool:
+        """Keep `new` under a key if what is kept there is still `old` (see `components.store.Store`)."""
+        require_conditional_writes(self.root)
+        place = f"results/{kind}/{key}"
+        found = self.root.head(place)  # before it is read, so that nothing that was not read is replaced
+        if self._read(place) != old or (found is None) != (old is None):
+            return False
+        try:
+            self.root.put(place, new.encode(), new=found is None, replaces=found.etag if found else None)
+        except (AlreadyThere, Absent):
+            return self._read(place) == new
+        return True
+
     def recall_checkpoint(self, kind: str, key: str) -> Checkpoint | None:
         """The checkpoint whose digest was remembered, if it is still there, whole."""
         digest = self.recall(kind, key)

@@ -4,6 +4,7 @@ RECYCLE_HOME   folder for everything a run on one machine leaves (default `.recy
 RECYCLE_STORE  the checkpoint store (default `$RECYCLE_HOME/store`)
 RECYCLE_RUN_ID names the pipeline run that a step belongs to
 RECYCLE_MEMORY what a transfer may take for its buffers, for example 2GB (default 512MB)
+RECYCLE_WEBHOOK where people are told what a recurring run did; a secret
 
 RECYCLE_SCRATCH_CONNECTIVITY, RECYCLE_SCRATCH_EVALUATE, RECYCLE_SCRATCH_FINETUNE
                on a cluster, how large these steps' scratch volumes are
@@ -42,6 +43,11 @@ def store_uri() -> str:
 def run_id() -> str:
     """The pipeline run that this process belongs to, empty outside one."""
     return os.environ.get("RECYCLE_RUN_ID", "")
+
+
+def webhook() -> str:
+    """Where people are told what a recurring run did, empty for nowhere. Never shown whole: it lets anyone write."""
+    return os.environ.get("RECYCLE_WEBHOOK", "")
 
 
 def memory() -> int:

@@ -74,6 +74,13 @@ class Store(Protocol):
     def remember(self, kind: str, key: str, document: str) -> None:
         """Keep a small document under a key; the last writer wins."""
 
+    def exchange(self, kind: str, key: str, old: str | None, new: str) -> bool:
+        """Keep `new` under a key if what is kept there is still `old`, None for nothing; tell whether it was.
+
+        Of several that exchange the same `old`, one succeeds. `new` must be like nobody else's: by that a write whose
+        answer was lost is known for one's own.
+        """
+
     def recall_checkpoint(self, kind: str, key: str) -> Checkpoint | None:
         """The checkpoint whose digest was remembered, if it is still there, whole."""
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components import __version__, settings
-from components.errors import ServiceUnavailable
-from components.programs import without_passwords
+from components.errors import RecycleError, ServiceUnavailable
+from components.programs import masker, without_passwords
 from components.work import disk_errors
 
 if TYPE_CHECKING:
@@ -25,8 +25,12 @@ EXPERIMENT = "recycle"
 RUN_TAG = "recycle.run_id"
 STEP_TAG = "recycle.step"
 PARENT_TAG = "mlflow.parentRunId"
+FAILURE_TAG = "failure"
+BROKEN_OFF = ("FAILED", "KILLED")
 LONGEST_PARAM = 6000
 """MLflow refuses longer parameter values (`MAX_PARAM_VAL_LENGTH`)."""
+LONGEST_FAILURE = 4000
+"""Characters; a tag may have 8,000 (`MAX_TAG_VAL_LENGTH`), 5,000 in older servers."""
 
 logger = logging.getLogger(__name__)
 
@@ -84,24 +88,31 @@ class Tracker:
                 self.client.log_metric(self.parent_id or self.run_id, key, value)
 
     def end_pipeline(self) -> None:
-        """Mark the pipeline run finished."""
-        if self.owned:
-            with mlflow_errors():
+        """Mark the pipeline run finished, whatever failed at first."""
+        with mlflow_errors():
+            if self.parent_id and FAILURE_TAG in self.client.get_run(self.parent_id).data.tags:
+                self.client.delete_tag(self.parent_id, FAILURE_TAG)
+            if self.owned:
                 self.client.set_terminated(self.parent_id, "FINISHED")
 
 
 @contextmanager
 def track(step: str) -> Iterator[Tracker]:
-    """Open the step's run, and close it as it ends.
+    """Open the step's run, and close it as it ends; why it failed is tagged to it and to the pipeline's.
 
     Raises:
         ServiceUnavailable: MLflow does not answer when the run is opened.
     """
     tracker = _open(step)
+    _reopen(tracker)
     try:
         yield tracker
+    except (KeyboardInterrupt, SystemExit):
+        _close(tracker, "KILLED")
+        raise
     except BaseException as error:
-        _close(tracker, "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
+        problem = error.problem if isinstance(error, RecycleError) else f"{type(error).__name__}: {error}"
+        _close(tracker, "FAILED", failure=f"step {step!r} failed: {problem}")
         raise
     _close(tracker, "FINISHED")
 
@@ -193,27 +204,49 @@ def _find_or_create(client: "MlflowClient", experiment: str, tags: dict[str, str
         query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
         found = client.search_runs([experiment], query, max_results=1)
         if found:
-            # A finished pipeline stays finished: on a cluster a side branch may end after its last step.
-            if found[0].info.status in ("FAILED", "KILLED"):
-                client.update_run(found[0].info.run_id, status="RUNNING")
             return str(found[0].info.run_id)
     created = client.create_run(experiment, run_name=name, tags=tags | {"recycle.version": __version__})
     return str(created.info.run_id)
 
 
-def _close(tracker: Tracker, status: str) -> None:
-    if not tracker.owned:
-        return
+def _reopen(tracker: Tracker) -> None:
+    """Open again the run of a step that is tried again, and the pipeline's where that failed by this step.
+
+    A step that is tried for the first time opens nothing: where another has failed, branches beside it go on.
+    """
+    with mlflow_errors():
+        runs = [tracker.client.get_run(run_id) for run_id in filter(None, (tracker.run_id, tracker.parent_id))]
+        failure = runs[0].data.tags.get(FAILURE_TAG)
+        if failure is None and runs[0].info.status not in BROKEN_OFF:
+            return
+        for run in runs:
+            if run.data.tags.get(FAILURE_TAG) != failure:
+                continue
+            if failure is not None:
+                tracker.client.delete_tag(run.info.run_id, FAILURE_TAG)
+            if tracker.owned and run.info.status in BROKEN_OFF:
+                tracker.client.update_run(run.info.run_id, status="RUNNING")
+
+
+def _close(tracker: Tracker, status: str, failure: str = "") -> None:
     try:
-        tracker.client.set_terminated(tracker.run_id, status)
-        if status != "FINISHED":
+        if failure:
+            for run_id in filter(None, (tracker.run_id, tracker.parent_id)):
+                _tag_failure(tracker.client, run_id, failure)
+        if tracker.owned:
+            tracker.client.set_terminated(tracker.run_id, status)
+        if tracker.owned and status != "FINISHED":
             tracker.client.set_terminated(tracker.parent_id, status)
     except Exception as error:
         logger.warning("MLflow was not told that the step is %s: %s", status.lower(), without_passwords(str(error)))
 
 
-def close_run(run_id: str) -> None:
-    """Mark what is still open of a pipeline run as killed, for steps that were killed before they could."""
+def _tag_failure(client: "MlflowClient", run_id: str, failure: str) -> None:
+    client.set_tag(run_id, FAILURE_TAG, masker(os.environ)(failure)[:LONGEST_FAILURE])
+
+
+def close_run(run_id: str, failure: str) -> None:
+    """Mark what is still open of a pipeline run as killed, for a step that was killed before it could say why."""
     client = connect()
     with mlflow_errors():
         experiment = client.get_experiment_by_name(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT))
@@ -223,4 +256,5 @@ def close_run(run_id: str) -> None:
             query = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}' and attributes.status = 'RUNNING'"
             for run in [*client.search_runs([experiment.experiment_id], query), parent]:
                 if run.info.status == "RUNNING":
+                    _tag_failure(client, run.info.run_id, failure)
                     client.set_terminated(run.info.run_id, "KILLED")

@@ -8,7 +8,14 @@ from typing import Any
 from components.errors import BadParameter
 from pipelines.task import Pipeline
 
-PIPELINES = {"recycle": "pipelines.recycle", "finetune-and-recycle": "pipelines.finetune_and_recycle"}
+PIPELINES = {
+    "recycle": "pipelines.recycle",
+    "finetune-and-recycle": "pipelines.finetune_and_recycle",
+    "recycle-then-finetune": "pipelines.recycle_then_finetune",
+    "iterative": "pipelines.iterative",
+    "grid": "pipelines.grid",
+    "watch": "pipelines.watch",
+}
 """Module by pipeline name; the pipeline is the module's function of the same name."""
 
 TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")

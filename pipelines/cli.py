@@ -1,19 +1,17 @@
 """The command line. Imports that cost time stand in the commands that need them."""
 
-import json
 import sys
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any
 
 import click
 
 from components import __version__
-from components.errors import BadParameter, RecycleError
+from components.errors import BadParameter
+from pipelines.cluster_commands import runs, schedule, submit, upload
+from pipelines.command import JSON, PARAMETERS, print_json, resource_options, told
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one machine-readable object instead.")
 
 
 @click.group(context_settings=CONTEXT)
@@ -26,30 +24,13 @@ def main() -> None:
     """
 
 
-def told(function: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: errors that a user can act on are told in words, with exit code 2 for bad input and 1 else."""
-
-    @wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever click passes
-        try:
-            function(*args, **kwargs)
-        except RecycleError as error:
-            if kwargs.get("as_json"):
-                _print_json({"error": type(error).__name__, "problem": error.problem, "do": error.do})
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(2 if isinstance(error, BadParameter) else 1)
-        except KeyboardInterrupt:
-            if kwargs.get("as_json"):
-                _print_json({"error": "KeyboardInterrupt", "problem": "stopped", "do": "run the same command again"})
-            click.echo("\nStopped. Run the same command again: it goes on where it was.", err=True)
-            sys.exit(130)
-
-    return wrapped
+for command in (submit, upload, schedule, runs):
+    main.add_command(command)
 
 
 @main.command()
 @click.argument("pipeline")
-@click.option("-p", "--param", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a pipeline parameter.")
+@PARAMETERS
 @JSON
 @told
 def run(pipeline: str, assignments: tuple[str, ...], as_json: bool) -> None:
@@ -63,30 +44,6 @@ def run(pipeline: str, assignments: tuple[str, ...], as_json: bool) -> None:
         click.echo(result.to_json())
         return
     click.echo("\n" + "\n".join(result.lines()))
-
-
-def resource_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: what steps ask of the cluster, for all commands that compile a pipeline."""
-    options = [
-        click.option(
-            "--resources",
-            "profile",
-            default="cpu",
-            show_default=True,
-            help="What steps ask of the cluster: cpu, gpu, or a .yaml file of your own.",
-        ),
-        click.option(
-            "--set",
-            "settings",
-            multiple=True,
-            metavar="STEP.SETTING=VALUE",
-            help="Change one of them: evaluate.gpus=2, '*.storage_class=fast', registry=ghcr.io/acme.",
-        ),
-        click.option("--cache/--no-cache", "caching", default=True, help="Let KFP reuse results of earlier runs."),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
 
 
 @main.command("compile")
@@ -121,7 +78,7 @@ def families(as_json: bool) -> None:
     from pipelines.families_text import facts, listing
 
     if as_json:
-        _print_json(facts())
+        print_json(facts())
         return
     click.echo(listing())
 
@@ -163,7 +120,7 @@ def plan(source_base: str, source_tuned: str, target_base: str, scale: str, dtyp
         source_base=source_base, source_tuned=source_tuned, target_base=target_base, scale=scale, dtype=dtype
     )
     if as_json:
-        _print_json({"compatible": True, **found.facts()})
+        print_json({"compatible": True, **found.facts()})
         return
     click.echo("Compatible.")
     for name, value in found.facts().items():
@@ -209,7 +166,7 @@ def transfer(
     )
     summary = measured.summary() if measured else {}
     if as_json:
-        _print_json({"already_done": measured is None, "checkpoint": made.model_dump(), "statistics": summary})
+        print_json({"already_done": measured is None, "checkpoint": made.model_dump(), "statistics": summary})
         return
     click.echo(f"{output} {'holds this result already' if measured is None else 'written'}, digest {made.digest}")
     for name, value in summary.items():
@@ -226,7 +183,7 @@ def verify(checkpoint: str, as_json: bool) -> None:
 
     found, recorded = verify_reference(checkpoint)
     if as_json:
-        _print_json({"verified": recorded, "checkpoint": found.model_dump()})
+        print_json({"verified": recorded, "checkpoint": found.model_dump()})
         return
     click.echo(f"{found.name}: {len(found.files)} files, {found.parameters:,} parameters, digest {found.digest}")
     click.echo("Every file is what its manifest says." if recorded else "Sound; no manifest to compare it with.")
@@ -239,7 +196,7 @@ def demo(as_json: bool) -> None:
     """Make a small world of releases and recycle a fine-tune in it, with a negative control."""
     from pipelines.demo import run_demo
 
-    run_demo(say=(lambda line: None) if as_json else click.echo, show=_print_json if as_json else None)
+    run_demo(say=(lambda line: None) if as_json else click.echo, show=print_json if as_json else None)
 
 
 @main.group()
@@ -259,7 +216,7 @@ def list_store(as_json: bool) -> None:
     contents = Contents.of(open_store())
     if as_json:
         checkpoints = list(contents.checkpoints.values())
-        _print_json(
+        print_json(
             {
                 "store": contents.store.uri,
                 "bytes": sum(size_of(checkpoint) for checkpoint in checkpoints),
@@ -287,7 +244,7 @@ def show(digest: str, as_json: bool) -> None:
     contents = Contents.of(open_store())
     checkpoint = contents.chosen(digest)
     if as_json:
-        _print_json({**facts(contents, checkpoint), "manifest": checkpoint.model_dump()})
+        print_json({**facts(contents, checkpoint), "manifest": checkpoint.model_dump()})
         return
     click.echo(description(contents, checkpoint))
 
@@ -310,7 +267,7 @@ def verify_store(digests: tuple[str, ...], everything: bool, as_json: bool) -> N
     damaged = [verdict for verdict in verdicts if verdict.problem]
     if as_json:
         told_of = [{"digest": one.digest, "name": one.name, "problem": one.problem or None} for one in verdicts]
-        _print_json({"store": contents.store.uri, "verified": not damaged, "checkpoints": told_of})
+        print_json({"store": contents.store.uri, "verified": not damaged, "checkpoints": told_of})
     else:
         click.echo(verdicts_text(verdicts))
     sys.exit(1 if damaged else 0)
@@ -332,14 +289,10 @@ def gc(delete: bool, older_than: str, as_json: bool) -> None:
     collected = collect(opened, age, delete=delete)
     if as_json:
         things = [garbage_facts(one) for one in collected]
-        _print_json({"store": opened.uri, "older_than_s": int(age.total_seconds()), "garbage": things})
+        print_json({"store": opened.uri, "older_than_s": int(age.total_seconds()), "garbage": things})
     else:
         click.echo(garbage_text(collected, opened.uri, delete=delete))
     sys.exit(1 if any(one.problem for one in collected) else 0)
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2))
 
 
 if __name__ == "__main__":

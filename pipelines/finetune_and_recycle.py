@@ -73,7 +73,7 @@ def finetune_and_recycle(
     )
     suite, recipe = found.outputs["suite"], found.outputs["recipe"]
     tuned = task(finetune(base=source, role="source base", recipe=recipe, dataset=dataset), "fine-tune source base")
-    comparison, _ = transfer_and_judge(
+    judged = transfer_and_judge(
         source_base=source,
         source_tuned=tuned.outputs["tuned"],
         target_base=target,
@@ -90,7 +90,7 @@ def finetune_and_recycle(
         )
         task(
             compare(
-                **comparison,
+                **judged.comparison,
                 target_tuned=direct.outputs["tuned"],
                 target_tuned_evaluation=evaluated(direct.outputs["tuned"], "target fine-tuned", suite),
             ),

@@ -1,5 +1,7 @@
 """The second half of every pipeline that makes one recycled model: transfer, evaluate, compare, register."""
 
+from dataclasses import dataclass
+
 from kfp.dsl.pipeline_channel import PipelineChannel
 from kfp.dsl.pipeline_task import PipelineTask
 
@@ -10,6 +12,42 @@ from components.register.component import register
 from components.save_checkpoint.component import save_checkpoint
 from components.transfer.component import transfer
 from pipelines.task import task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What the steps up to the registration offer to those after them."""
+
+    target_base: PipelineChannel
+    comparison: dict[str, object]
+    """The arguments of `compare`, for a second comparison with more models."""
+    verdict: PipelineTask
+    """The task of `compare`."""
+    registered: PipelineTask
+    """The task of `register`."""
+
+
+def recycle_resolved(found: PipelineTask, *, scale: str, dtype: str, gate_tolerance: float, model_name: str) -> Judged:
+    """Add everything that follows a `resolve` of three checkpoints that are there, flat in the pipeline's graph."""
+    saved = {
+        role: saved_checkpoint(found, output, role)
+        for role, output in (
+            ("source base", "source_base"),
+            ("source fine-tuned", "source_tuned"),
+            ("target base", "target_base"),
+        )
+    }
+    return transfer_and_judge(
+        source_base=saved["source base"],
+        source_tuned=saved["source fine-tuned"],
+        target_base=saved["target base"],
+        notes=found.outputs["notes"],
+        scale=scale,
+        dtype=dtype,
+        suite=found.outputs["suite"],
+        gate_tolerance=gate_tolerance,
+        model_name=model_name,
+    )
 
 
 def transfer_and_judge(
@@ -23,13 +61,8 @@ def transfer_and_judge(
     suite: PipelineChannel,
     gate_tolerance: float,
     model_name: str,
-) -> tuple[dict[str, object], PipelineTask]:
-    """Add these steps to the pipeline being defined, flat in its graph.
-
-    Returns:
-        The arguments of `compare`, for a second comparison; and the task that registers the model, for what must come
-        after it.
-    """
+) -> Judged:
+    """Add these steps to the pipeline being defined, flat in its graph."""
     made = task(
         transfer(source_base=source_base, source_tuned=source_tuned, target_base=target_base, scale=scale, dtype=dtype),
         "transfer",
@@ -67,7 +100,7 @@ def transfer_and_judge(
         ),
         "register",
     )
-    return comparison, registered
+    return Judged(target_base=target_base, comparison=comparison, verdict=verdict, registered=registered)
 
 
 def saved_checkpoint(found: PipelineTask, output: str, role: str) -> PipelineChannel:

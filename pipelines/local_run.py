@@ -5,13 +5,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from components import settings
-from components.errors import ProgramFailed, RecycleError
+from components.errors import ProgramFailed, RecycleError, ServiceUnavailable
 from components.programs import run as run_program
 from components.step import EVENT_MARK
 from components.tracking import close_run
@@ -50,6 +51,8 @@ class RunResult:
         """What it came to, for people; each line only where some step said so."""
         out = self.outcome
         found = [out["table"], ""] if "table" in out else []
+        if "watch" in out:
+            found.append(f"Watch:      {_watched(out['watch'], out.get('settled', ''))}")
         if "passed" in out:
             found.append(f"Gate {'passed' if out['passed'] else 'FAILED'}: {out['reason']}")
         if "model" in out:
@@ -67,9 +70,24 @@ class RunResult:
             ]
         return [*found, f"Took {self.seconds:.0f} s."]
 
+    def keep(self, outcome: Mapping[str, Any]) -> None:
+        """Take in what a step says of itself."""
+        # Of two comparisons, the one with more models says all that the other does.
+        if len(outcome.get("metrics", ())) >= len(self.outcome.get("metrics", ())) or "metrics" not in outcome:
+            self.outcome.update(outcome)
+
     def to_json(self) -> str:
         """One machine-readable object."""
         return json.dumps(self.__dict__, ensure_ascii=False, indent=2, default=str)
+
+
+def _watched(watch: Mapping[str, Any], settled: str) -> str:
+    """What a tick found, in one line."""
+    if settled:
+        return f"recycled onto {settled}; {watch['counts'].get('waiting', 0)} more at {watch['releases']} wait"
+    counts = ", ".join(f"{number} {status}" for status, number in watch["counts"].items()) or "nothing is there yet"
+    took = f"took {watch['taken']}" if watch["taken"] else "nothing new"
+    return f"{took} at {watch['releases']} ({counts})"
 
 
 def run_pipeline(name: str, parameters: Mapping[str, Any], say: Callable[[str], None]) -> RunResult:
@@ -80,7 +98,7 @@ def run_pipeline(name: str, parameters: Mapping[str, Any], say: Callable[[str], 
         RecycleError: a step failed; the message says which, why and what to do.
         KeyboardInterrupt: the user stopped it.
     """
-    load_pipeline(name).check(parameters)
+    load_pipeline(name).check(parameters, here=True)
     run_id = datetime.now().strftime(f"%Y%m%d-%H%M%S-{os.getpid()}")
     folder = settings.home() / "runs" / run_id
     with disk_errors(folder):
@@ -97,9 +115,11 @@ def run_pipeline(name: str, parameters: Mapping[str, Any], say: Callable[[str], 
     try:
         run_program(command, log=folder / "log.txt", env=environment, on_line=follower.line)
     except ProgramFailed as error:
+        failure = follower.failure(error)
         if follower.is_cut_off:
-            close_run(run_id)
-        raise follower.failure(error) from None
+            with suppress(ServiceUnavailable):  # why the run ended matters more
+                close_run(run_id, failure.problem)
+        raise failure from None
     result.seconds = follower.elapsed()
     _keep_report(result, folder)
     return result
@@ -141,18 +161,13 @@ class _Follower:
         self._running = ""
         self._result.steps.append({"step": name, "state": kind, "seconds": seconds})
         if kind == "ended":
-            self._keep(event["outcome"])
+            self._result.keep(event["outcome"])
             self._say(f"  ✓ {name}  {seconds:.1f} s")
             for note in filter(None, (event["outcome"].get("warning"), *event["outcome"].get("notes", ()))):
                 self._say(f"      {note}")
         elif kind == "failed":
             self._say(f"  ✗ {name}  {seconds:.1f} s")
             self._failure = ProgramFailed(f"step {name!r} failed: {event['problem']}", do=self._next(event["do"]))
-
-    def _keep(self, outcome: dict[str, Any]) -> None:
-        # Of two comparisons, the one with more models says all that the other does.
-        if len(outcome.get("metrics", ())) >= len(self._result.outcome.get("metrics", ())) or "metrics" not in outcome:
-            self._result.outcome.update(outcome)
 
     def failure(self, error: ProgramFailed) -> RecycleError:
         """The error that tells best why the worker ended."""

@@ -4,7 +4,7 @@ from kfp import dsl
 
 from components.resolve.component import resolve
 from pipelines.checks import check_recycling
-from pipelines.judged import saved_checkpoint, transfer_and_judge
+from pipelines.judged import recycle_resolved
 from pipelines.search_scale import search_scale
 from pipelines.task import pipeline, task
 
@@ -64,32 +64,14 @@ def recycle(
         ),
         "resolve",
     )
-    saved = {
-        role: saved_checkpoint(found, output, role)
-        for role, output in (
-            ("source base", "source_base"),
-            ("source fine-tuned", "source_tuned"),
-            ("target base", "target_base"),
-        )
-    }
-    comparison, registered = transfer_and_judge(
-        source_base=saved["source base"],
-        source_tuned=saved["source fine-tuned"],
-        target_base=saved["target base"],
-        notes=found.outputs["notes"],
-        scale=scale,
-        dtype=dtype,
-        suite=found.outputs["suite"],
-        gate_tolerance=gate_tolerance,
-        model_name=model_name,
-    )
-    # Of two registered models the later one gets the aliases, so that the search's must be the later one.
+    judged = recycle_resolved(found, scale=scale, dtype=dtype, gate_tolerance=gate_tolerance, model_name=model_name)
+    # Of two registered models the later one gets the aliases: it must be the search's.
     with dsl.If(scale_search != "", name="search the scale"):
         search_scale(
-            **comparison,
+            **judged.comparison,
             points=found.outputs["points"],
             dtype=dtype,
             suite=found.outputs["suite"],
             quick_suite=found.outputs["quick_suite"],
             model_name=model_name,
-        ).set_display_name("try each scale").after(registered)
+        ).set_display_name("try each scale").after(judged.registered)

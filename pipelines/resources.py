@@ -1,7 +1,7 @@
 """What each step asks of a cluster: a profile by name, a file of one's own, and single settings on top of it."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -112,22 +112,6 @@ def load_resources(profile: str = DEFAULT, assignments: Iterable[str] = (), *, c
     for assignment in assignments:
         _assign(settings, assignment)
     return _checked(settings | {"caching": caching}, profile)
-
-
-def sized(resources: Resources, needed: Mapping[str, int]) -> Resources:
-    """The same with scratch volumes that hold what is known to be needed.
-
-    Args:
-        resources: whose scratch volumes are at least kept.
-        needed: bytes by step.
-    """
-    steps = {
-        name: step.model_copy(update={"scratch": f"{-(-needed[name] // 2**30)}Gi"})
-        if quantity(step.scratch) < needed.get(name, 0)
-        else step
-        for name, step in resources.steps.items()
-    }
-    return resources.model_copy(update={"steps": steps})
 
 
 def quantity(text: str) -> float:

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from kfp import dsl, kubernetes
 from kfp.dsl.graph_component import GraphComponent
@@ -34,10 +34,21 @@ SECRETS = {
 }
 """Keys by Secret, each of which may be missing."""
 
+WEBHOOK = ("recycle-webhook", "RECYCLE_WEBHOOK")
+"""Secret and its key, which may be missing, for the steps that tell people: its address lets anyone write there."""
+TELLING = ("watch", "settle")
+
 PURE = ("save-checkpoint", "transfer")
 """Steps whose result follows from their inputs alone, as KFP's cache must take for granted: its key holds the image,
 the parameters and the input artifacts. `resolve` pins names that move; suites, recipes and data sets can change under
 their name; `compare` and `register` write to MLflow. What those make is found in the store by digest instead."""
+
+
+class Check(Protocol):
+    """See `Pipeline.check`."""
+
+    def __call__(self, parameters: Mapping[str, Any], *, here: bool) -> None:
+        """Refuse all of a pipeline's parameters, or none; `here` where its steps run on this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +57,7 @@ class Pipeline:
 
     function: Callable[..., Any]
     uses: "tuple[Pipeline, ...]"
-    check: Callable[[Mapping[str, Any]], None]
+    check: Check
     """Refuses parameters that some later step would fail with, before the first one starts."""
 
     @property
@@ -85,14 +96,16 @@ class _Building:
 _BUILDING: ContextVar[_Building] = ContextVar("building")
 
 
-def pipeline(
-    *, uses: tuple[Pipeline, ...] = (), check: Callable[[Mapping[str, Any]], None] = lambda parameters: None
-) -> Callable[[Callable[..., Any]], Pipeline]:
+def _nothing(parameters: Mapping[str, Any], *, here: bool) -> None:
+    """Refuse nothing: the pipelines that are parts of others, whose parameters those have checked."""
+
+
+def pipeline(*, check: Check = _nothing, uses: tuple[Pipeline, ...] = ()) -> Callable[[Callable[..., Any]], Pipeline]:
     """Decorator: a pipeline whose name and description come from the function's name and docstring alone.
 
     Args:
-        uses: the pipelines that it has as steps.
         check: see `Pipeline.check`.
+        uses: the pipelines that it has as steps.
     """
     return lambda function: Pipeline(function=function, uses=uses, check=check)
 
@@ -125,6 +138,11 @@ def task(made: PipelineTask, name: str) -> PipelineTask:
     _place(made, settings)
     _environment(made, resources)
     return made
+
+
+def box(made: PipelineTask, name: str) -> PipelineTask:
+    """Give a pipeline that is a step of another its name for people. What may be cached are its own steps."""
+    return made.set_display_name(name).set_caching_options(False)
 
 
 def _size(made: PipelineTask, settings: StepResources) -> None:
@@ -161,6 +179,9 @@ def _environment(made: PipelineTask, resources: Resources) -> None:
     kubernetes.use_config_map_as_env(made, "recycle", {name: name for name in PLACES}, optional=True)
     for secret, names in SECRETS.items():
         kubernetes.use_secret_as_env(made, secret, {name: name for name in names}, optional=True)
+    if made.component_spec.name in TELLING:
+        secret, name = WEBHOOK
+        kubernetes.use_secret_as_env(made, secret, {name: name}, optional=True)
     # From the pod's label, so that a new run's id does not make every task's inputs new and defeat caching.
     kubernetes.use_field_path_as_env(made, "RECYCLE_RUN_ID", "metadata.labels['pipeline/runid']")
     if made.component_spec.name == "resolve":

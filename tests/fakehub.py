@@ -1,10 +1,10 @@
 """A hub for tests: HTTP servers of our own that answer a real `huggingface_hub` client as the Hub does.
 
 The shapes are those that the client's source reads and that the Hub's API documents: model descriptions with
-`siblings`, references, `resolve` with a redirect to a storage host for LFS files and a relative one for small files,
-`X-Error-Code` on refusals. One server is the hub (127.0.0.1), another its storage (localhost, another port), so that
-what is sent to which host can be told apart. Faults are queued with `fail`. A repository `datasets/org/name` is the
-dataset `org/name`.
+`siblings`, references, commits, lists of models with a link to the next page, `resolve` with a redirect to a storage
+host for LFS files and a relative one for small files, `X-Error-Code` on refusals. One server is the hub (127.0.0.1),
+another its storage (localhost, another port), so that what is sent to which host can be told apart. Faults are queued
+with `fail`. A repository `datasets/org/name` is the dataset `org/name`.
 """
 
 import functools
@@ -21,12 +21,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import pytest
 from huggingface_hub import close_session
 
 LFS_SUFFIXES = (".safetensors", ".bin", ".model", ".pt", ".parquet")
+
+DATE = "2025-01-02T03:04:05.000Z"
 
 NAME = r"(?:datasets/)?[^/]+/[^/]+"
 
@@ -80,6 +82,10 @@ class Repo:
     license: str | None = None
     card: Mapping[str, object] = field(default_factory=dict)
     """What else the front matter of its README says."""
+    dates: dict[str, str] = field(default_factory=dict)
+    """By commit."""
+    model_tags: tuple[str, ...] = ()
+    """What a list can be filtered by."""
 
 
 class FakeHub:
@@ -119,6 +125,8 @@ class FakeHub:
         self.seen: list[Seen] = []
         self.siblings: list[dict[str, object]] | None = None
         """Listed instead of the files, for a hub that lies."""
+        self.page = 1000
+        """Models that a list gives at once, at most."""
 
     def add(
         self,
@@ -131,6 +139,8 @@ class FakeHub:
         gated: bool = False,
         license: str | None = None,
         card: Mapping[str, object] | None = None,
+        date: str = DATE,
+        model_tags: tuple[str, ...] = (),
     ) -> str:
         """Serve `folder` as the newest commit of a branch; returns the commit, which its files decide."""
         files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -138,6 +148,7 @@ class FakeHub:
         commit = hashlib.sha1(repr(content).encode()).hexdigest()
         repo = self.repos.setdefault(name, Repo())
         repo.commits[commit] = folder
+        repo.dates[commit], repo.model_tags = date, model_tags
         repo.branches[branch] = commit
         if tag:
             repo.tags[tag] = commit
@@ -203,10 +214,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._hub(url.path)
 
     def _hub(self, path: str) -> None:
+        if path == "/api/models":
+            self._list()
+            return
         routes: tuple[tuple[str, Callable[..., None]], ...] = (
             (r"/api/models/(?P<name>.+)/revision/(?P<revision>[^/]+)", self._describe),
             (r"/api/(?P<name>datasets/.+)/revision/(?P<revision>[^/]+)", self._describe),
             (r"/api/models/(?P<name>.+)/refs", self._refs),
+            (r"/api/models/(?P<name>.+)/commits/(?P<revision>[^/]+)", self._commits),
             (rf"/api/resolve-cache/models/(?P<name>{NAME})/(?P<revision>[^/]+)/(?P<file>.+)", self._resolve_cache),
             (rf"/(?P<name>{NAME})/resolve/(?P<revision>[^/]+)/(?P<file>.+)", self._resolve),
         )
@@ -264,7 +279,7 @@ class _Handler(BaseHTTPRequestHandler):
                 "modelId": name,
                 "author": name.split("/")[0],
                 "sha": commit,
-                "lastModified": "2025-01-02T03:04:05.000Z",
+                "lastModified": repo.dates[commit],
                 "private": repo.private,
                 "gated": "manual" if repo.gated else False,
                 "disabled": False,
@@ -279,6 +294,37 @@ class _Handler(BaseHTTPRequestHandler):
             return [{"name": ref, "ref": f"refs/{kind}/{ref}", "targetCommit": refs[ref]} for ref in refs]
 
         self._json({"branches": listed("heads", repo.branches), "tags": listed("tags", repo.tags), "converts": []})
+
+    def _commits(self, name: str, repo: Repo, revision: str) -> None:
+        if commit := self._commit(repo, revision):
+            made = {"id": commit, "title": "Upload", "message": "", "date": repo.dates[commit]}
+            self._json([made | {"authors": [{"user": "someone", "avatar": ""}]}])
+
+    def _list(self) -> None:
+        """Models, newest first, as `list_models` asks for them; the next page is behind a link."""
+        query = parse_qs(urlsplit(self.path).query)
+        author, tags = query.get("author", [""])[0], query.get("filter", [])
+        found = [
+            (repo.dates[repo.branches["main"]], name, repo)
+            for name, repo in self.hub.repos.items()
+            if name.startswith(f"{author}/") and "main" in repo.branches and set(tags) <= set(repo.model_tags)
+            if not repo.private or self._may_read(name)
+        ]
+        found.sort(key=lambda one: one[0], reverse=True)
+        start, size = int(query.get("cursor", ["0"])[0]), min(int(query.get("limit", ["1000"])[0]), self.hub.page)
+        fields = {
+            "sha": lambda repo: repo.branches["main"],
+            "lastModified": lambda repo: repo.dates[repo.branches["main"]],
+        }
+        listed = [
+            {"_id": "0" * 24, "id": name, "modelId": name}
+            | {field: fields[field](repo) for field in query.get("expand", [])}
+            for _, name, repo in found[start : start + size]
+        ]
+        rest = {**query, "cursor": [str(start + size)]}
+        link = f'<{self.hub.url}/api/models?{urlencode(rest, doseq=True)}>; rel="next"'
+        more = {"Link": link} if start + size < len(found) else {}
+        self._send(200, json.dumps(listed).encode(), {"Content-Type": "application/json; charset=utf-8"} | more)
 
     def _resolve(self, name: str, repo: Repo, revision: str, file: str) -> None:
         if repo.gated and not self._may_read(name):

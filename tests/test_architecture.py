@@ -20,8 +20,11 @@ def imports(path):
 
 
 def test_every_step_is_there():
-    made = {"save_checkpoint", "finetune", "transfer", "register"}
-    assert made | {"resolve", "connectivity", "choose_scale", "evaluate", "compare"} == STEPS
+    charts = {"chart_chain", "chart_grid", "chart_lengths"}
+    of_several = {"resolve_bases", "plan_lengths", "pick_pair"}
+    of_one = {"resolve", "save_checkpoint", "finetune", "transfer", "evaluate", "compare", "register"}
+    added = {"connectivity", "choose_scale", "watch", "settle"}
+    assert charts | of_several | of_one | added == STEPS
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -18,8 +18,14 @@ def choose_scale(
     chosen_statistics: Output[Artifact],
     curve: Output[HTML],
     summary: Output[Markdown],
-) -> NamedTuple("Chosen", [("Output", bool), ("notes", list)]):  # type: ignore[valid-type]
-    """Draw the score over λ, and keep the λ that was set unless another is clearly better; say whether one is."""
+) -> NamedTuple(  # type: ignore[valid-type]
+    "Chosen",
+    [
+        ("Output", bool),  # kfp.local (2.17.0) sees a condition on a task's output only where it has this name
+        ("notes", list),
+    ],
+):
+    """Draw the score over λ, and keep the λ that was set unless another is clearly better."""
     from components.choose_scale.run import choose_artifact
     from components.step import step
 

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from components.compare.gate import DEFAULT_TOLERANCE, GateDecision, decide
 from components.compare.inputs import Model, ReportInput, model_of
 from components.compare.report import render_html, render_markdown
 from components.compare.table import ScoreTable, as_text, score_table
 from components.errors import BadParameter
 from components.evaluation import Evaluation
 from components.forecast import Forecast, forecast_by_statistics
+from components.gate import DEFAULT_TOLERANCE, GateDecision, decide
 from components.paired import difference
 from components.statistics import TensorStatistics
 
@@ -62,7 +62,7 @@ def compare(
     table = score_table(models)
     gate = decide(
         against_base=table.lead("target base"),
-        against_source=table.lead("source fine-tuned"),
+        against_rival=table.lead("source fine-tuned"),
         tolerance=tolerance,
         against_first=difference(model_of(models, "recycled").evaluation, first).mean if first else None,
     )

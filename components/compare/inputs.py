@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from components.compare.gate import GateDecision
 from components.errors import BadParameter
 from components.evaluation import Evaluation
 from components.forecast import Forecast
+from components.gate import GateDecision
 from components.statistics import TensorStatistics
 
 Role = Literal["target base", "recycled", "source fine-tuned", "target fine-tuned"]

@@ -10,17 +10,17 @@ from components.paired import Estimate
 from components.reporting import svg
 from components.reporting.text import one_line, percent
 
-_SHAPES: dict[Role, Markup] = {
-    "target base": Markup('<circle class="mark hollow" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'),
-    "recycled": Markup('<circle class="mark solid" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'),
-    "source fine-tuned": Markup('<path class="mark hollow" d="M{x:.1f} {y:.1f}m-3.7-3.7h7.4v7.4h-7.4z"/>'),
-    "target fine-tuned": Markup('<path class="mark hollow" d="M{x:.1f} {y:.1f}m0-5.2l5.2 5.2l-5.2 5.2l-5.2-5.2z"/>'),
+_SHAPES: dict[Role, svg.Shape] = {
+    "target base": "circle",
+    "recycled": "disc",
+    "source fine-tuned": "square",
+    "target fine-tuned": "diamond",
 }
 
 
 def marker(role: Role) -> Markup:
     """The sign of a role, to stand beside its name in a table."""
-    return Markup('<svg class="key" viewBox="0 0 14 14" aria-hidden="true">{}</svg>').format(_mark(role, 7, 7))
+    return svg.key(_SHAPES[role])
 
 
 def score_panel(name: str, rows: Sequence[tuple[Role, Estimate]]) -> Markup:
@@ -38,7 +38,7 @@ def score_panel(name: str, rows: Sequence[tuple[Role, Estimate]]) -> Markup:
         body += [
             svg.text(left - 12, y + 4, role.capitalize(), "end", f"name{strong}"),
             svg.line(across(score.low), y, across(score.high), y, f"range{strong}"),
-            _mark(role, across(score.value), y),
+            svg.mark(_SHAPES[role], across(score.value), y),
             svg.text(svg.WIDTH - 2, y + 4, percent(score.value), "end", f"value{strong}"),
         ]
     found = "; ".join(f"{role} {percent(s.value)} % ({percent(s.low)} to {percent(s.high)} %)" for role, s in rows)
@@ -97,10 +97,6 @@ def _label_step(count: int, most: int = 9) -> int:
 
 def _score_tick(x: float, top: float, bottom: float, share: float) -> Markup:
     return svg.line(x, top, x, bottom, "grid") + svg.text(x, bottom + 15, f"{100 * share:.0f}", "middle", "tick")
-
-
-def _mark(role: Role, x: float, y: float) -> Markup:
-    return _SHAPES[role].format(x=x, y=y)
 
 
 def _point(x: float, y: float, *, hollow: bool, small: bool) -> Markup:

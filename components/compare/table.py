@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from components.compare.inputs import MEANING, Model, Role, check_roles, model_of
 from components.paired import Estimate, Estimates, difference, scores
-from components.reporting.text import interval, one_line, percent, points
+from components.reporting.text import aligned, interval, one_line, percent, points
 
 MEAN = "Mean"
 
@@ -108,10 +108,4 @@ def as_text(table: ScoreTable) -> str:
         [f"− {row.role}", *(f"{points(cell.value)} [{interval(cell)}]" for cell in row.cells)]
         for row in table.differences
     ]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join(_aligned(line, widths) for line in lines) + "\n"
-
-
-def _aligned(line: list[str], widths: list[int]) -> str:
-    first, *rest = (cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-    return "  ".join([first.strip().ljust(widths[0]), *rest]).rstrip()
+    return aligned(lines)

@@ -31,6 +31,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from components.demo import tokenizer as demo_tokenizer
 from components.demo import world
+from components.demo.names import RELEASES
 from components.demo.training import Stage, train
 from components.errors import BadParameter, OutputConflict, RecycleError
 
@@ -74,7 +75,6 @@ RECIPES = {
     "release-1-instruct": Recipe(seed=3, stages=(_TAUGHT,), parent="release-1"),
     "other-seed": Recipe(seed=4, stages=(_FIRST, _CONTINUED)),
 }
-RELEASES = tuple(RECIPES)
 
 
 def build(

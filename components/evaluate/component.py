@@ -22,6 +22,7 @@ def evaluate(
         run.tracker.params({"suite": found.suite, "suite digest": found.suite_digest, "harness": found.harness})
         run.tracker.metrics(found.metrics())
         run.outcome[f"scores of {role}"] = found.metrics()
+        evaluation.metadata["role"] = role
         found.write(Path(evaluation.path))
         for name, value in found.metrics().items():
             scores.log_metric(name, value)

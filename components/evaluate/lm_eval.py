@@ -15,6 +15,9 @@ from components.evaluation import Sample, TaskScore
 
 Backend = Literal["hf", "vllm"]
 
+TOLERANCE = 1e-6
+"""How far the harness's own mean may be from ours: both add up the same numbers."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -46,8 +49,8 @@ def runs(suite: LmEvalSuite) -> tuple[tuple[LmEvalTask, ...], ...]:
 
 def request(
     suite: LmEvalSuite, tasks: Sequence[LmEvalTask], *, model: Path, chat: bool, backend: Backend, gpus: int
-) -> dict[str, dict[str, Any]]:
-    """The arguments of the harness's `TaskManager` and `simple_evaluate` for the checkpoint in `model`.
+) -> dict[str, Any]:
+    """The arguments of the harness's `TaskManager` and `simple_evaluate` for the checkpoint in `model`, and of `drawn`.
 
     Questions are conversations where `chat` is true. The harness's own tasks are left out where the suite brings a
     folder of tasks. With vLLM the model is split over all `gpus`.
@@ -64,7 +67,6 @@ def request(
         "tasks": [task.name for task in tasks],
         "batch_size": "auto" if backend == "vllm" else settings.batch_size,
         "num_fewshot": settings.num_fewshot,
-        "limit": settings.limit,
         "apply_chat_template": chat,
         "fewshot_as_multiturn": chat,
         # Standard errors are worked out elsewhere, from pairs of samples.
@@ -79,6 +81,7 @@ def request(
     return {
         "task_manager": {"include_path": folder, "include_defaults": folder is None},
         "simple_evaluate": asking,
+        "sampling": {"limit": settings.limit, "seed": settings.seed} if settings.limit else None,
     }
 
 
@@ -107,8 +110,8 @@ def read_results(
 
     Raises:
         ProgramFailed: the harness left out a task or questions of it, or a score is no number.
-        BadParameter: the suite names a metric that the task does not have or that is not in [0, 1], or the task's
-            ids are not unique.
+        BadParameter: the suite names a metric that the task does not have, that is not in [0, 1] or not the mean over
+            the questions, or the task's ids are not unique.
     """
     if not path.is_file():
         raise _incomplete("no results")
@@ -120,22 +123,29 @@ def read_results(
         figures, counts = results["results"][task.name], results["n-samples"][task.name]
         asked = _samples(task, figures, results["samples"][task.name])
         version = str(results.get("versions", {}).get(task.name, ""))
-        scores.append(_score(suite, task, figures, counts, len(asked)).model_copy(update={"version": version}))
+        scores.append(_score(suite, task, figures, counts, asked).model_copy(update={"version": version}))
         samples += asked
     return tuple(scores), tuple(samples)
 
 
 def _score(
-    suite: LmEvalSuite, task: LmEvalTask, figures: Mapping[str, Any], counts: Mapping[str, int], samples: int
+    suite: LmEvalSuite, task: LmEvalTask, figures: Mapping[str, Any], counts: Mapping[str, int], asked: Sequence[Sample]
 ) -> TaskScore:
-    expected = min(counts["original"], suite.settings.limit or counts["original"])
+    expected, samples = min(counts["original"], suite.settings.limit or counts["original"]), len(asked)
     if not expected or samples != expected or counts["effective"] != expected:
         raise _incomplete(f"{samples} of the {expected} questions of {task.name}")
+    score, mean = _in_unit_interval(figures[task.metric], task), math.fsum(sample.score for sample in asked) / samples
+    if abs(score - mean) > TOLERANCE:
+        raise BadParameter(
+            f"{task.metric} of {task.name} is {score}, and its questions have the mean {mean}",
+            do="name a metric in the suite that is the mean of its questions': differences are judged question by "
+            "question",
+        )
     return TaskScore(
         task=task.name,
         description=task.description,
         metric=task.metric,
-        score=_in_unit_interval(figures[task.metric], task),
+        score=score,
         samples=samples,
         benchmark=task.benchmark,
     )

@@ -6,7 +6,9 @@ with, which takes longer than a small suite does. Started by path, it imports no
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 def main(request_file: Path, results_file: Path) -> None:
@@ -24,13 +26,29 @@ def main(request_file: Path, results_file: Path) -> None:
     setup_logging()
     tasks = TaskManager(**request["task_manager"])
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    results = simple_evaluate(**request["simple_evaluate"], device=device, task_manager=tasks, log_samples=True)
+    asking, sampling = request["simple_evaluate"], request["sampling"]
+    samples = drawn(tasks.load(asking["tasks"])["tasks"], **sampling) if sampling else None
+    results = simple_evaluate(**asking, samples=samples, device=device, task_manager=tasks, log_samples=True)
     if results is None:
         raise RuntimeError("lm-eval gave no results")
     text = json.dumps(results, default=handle_non_serializable, ensure_ascii=False)
     temporary = results_file.with_suffix(".part")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(results_file)
+
+
+def drawn(tasks: Mapping[str, Any], limit: int, seed: int) -> dict[str, list[int]]:
+    """By task, the numbers of the questions to ask: at random, the same every time, and all where there are no more.
+
+    The harness itself would ask the first ones. It takes them in the data's order, and so must this be.
+    """
+    import numpy as np
+
+    counts = {name: len(task.eval_docs) for name, task in tasks.items()}
+    return {
+        name: sorted(np.random.RandomState(seed).choice(count, min(limit, count), replace=False).tolist())
+        for name, count in counts.items()
+    }
 
 
 if __name__ == "__main__":

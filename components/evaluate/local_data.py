@@ -19,8 +19,8 @@ def check_local_data(folder: Path) -> None:
     """Refuse a folder that OLMES could not read its questions from, before a model is loaded.
 
     Raises:
-        BadParameter: it is no such folder, a file is missing or empty or no JSON lines, or there is a script, which
-            OLMES would run.
+        BadParameter: it is no such folder, a file is missing, elsewhere, empty or no JSON lines, or there is a script,
+            which OLMES would run.
     """
     if not folder.is_dir():
         raise BadParameter(f"the data folder {folder} is not there", do="correct data in the suite")
@@ -33,6 +33,8 @@ def check_local_data(folder: Path) -> None:
     if not files:
         raise _bad(folder / "README.md", "lists no data files")
     for path in files:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise _bad(path, "lies outside of the folder, so that a change of it would not be noticed")
         _check_rows(path)
 
 

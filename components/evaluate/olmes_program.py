@@ -1,4 +1,4 @@
-"""The program that runs OLMES without the scripts that data sets may bring: OLMES itself trusts all of them.
+"""The program that runs OLMES without what it would run of others: scripts of data sets, and NLTK's pickles.
 
 Started by path, in OLMES's environment, with the arguments of `oe_eval.launch`. That starts `oe_eval.run_eval` as a
 program, which comes here a second time, its name before its arguments. It imports nothing of this package.
@@ -18,6 +18,7 @@ def main() -> None:
     if sys.argv[1:2] == [ASKING]:
         del sys.argv[1]
         distrust(importlib.import_module("datasets.load"))
+        fetch_nothing(importlib.import_module("nltk"))
         runpy.run_module(ASKING, run_name="__main__", alter_sys=True)
     else:
         launch: Any = importlib.import_module("oe_eval.launch")
@@ -50,6 +51,11 @@ def distrust(load: Any) -> None:  # noqa: ANN401 - a module
         return find(*rest, **named)
 
     load.dataset_module_factory = found
+
+
+def fetch_nothing(nltk: Any) -> None:  # noqa: ANN401 - a module
+    """Let NLTK download nothing: `punkt`, which IFEval asks for, is pickles, and those run code as they are read."""
+    nltk.download = lambda *_, **__: False
 
 
 if __name__ == "__main__":

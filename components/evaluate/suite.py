@@ -46,7 +46,7 @@ class LmEvalSettings(BaseModel):
     max_gen_toks: int | None = Field(default=None, ge=1)
     """Tokens that a reply may have."""
     limit: int | None = Field(default=None, ge=1)
-    """Questions asked of each task, the first ones."""
+    """Questions asked of each task: a random sample that is the same every time."""
     seed: int = Field(default=123, ge=0)
 
 

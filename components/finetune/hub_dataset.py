@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from components import __version__, settings
 from components.errors import BadReference, DigestMismatch, RecycleError, ServiceUnavailable
-from components.source import check_path
+from components.source import is_plain
 from components.work import claimed, disk_errors, sha256_file
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def download(reference: str) -> tuple[Path, ...]:
         The files of the split `train`, in the order of their names.
 
     Raises:
-        BadReference: there is no such dataset or revision, or it has no JSONL or Parquet files for training.
+        BadReference: there is no such dataset or revision, it has no JSONL or Parquet files for training, or one of
+            them is to lie elsewhere.
         DigestMismatch: a file is not what the hub says it is.
         ServiceUnavailable: the hub does not answer.
         StorageFull: there is no room for them.
@@ -88,6 +89,12 @@ def _training_files(repo: str, info: "DatasetInfo") -> list["RepoSibling"]:
             f"the dataset {repo} has no JSONL or Parquet files of a split {SPLIT!r}",
             do=f"choose a file, download it and give its path; it has {', '.join(sorted(found)[:5]) or 'none to give'}",
         )
+    hostile = next((name for name in chosen if not is_plain(name)), None)
+    if hostile is not None:
+        raise BadReference(
+            f"the dataset {repo} names the file {hostile!r}, which is not a plain relative path",
+            do="do not use this dataset",
+        )
     return [found[name] for name in chosen]
 
 
@@ -105,8 +112,8 @@ def _chooser(card: Any) -> Callable[[str], bool]:  # noqa: ANN401 - the YAML of 
 
 
 def _fetch(repo: str, commit: str, sibling: "RepoSibling", folder: Path) -> Path:
-    name = check_path(sibling.rfilename.replace("/", "--"), repo)
-    path, mark = folder / sibling.rfilename, folder / f"{name}{CHECKED}"
+    path = folder / sibling.rfilename
+    mark = path.with_name(f"{path.name}{CHECKED}")
     if mark.is_file():
         return path
     with _hub_errors(f"{repo}@{commit}"):

@@ -48,6 +48,11 @@ SYMPTOMS = (
         "the disk is full",
         "free some space: a checkpoint takes about 14 bytes a parameter, and two are there for a moment",
     ),
+    (
+        re.compile(r"^(\[rank\d+\]: )?ModuleNotFoundError: "),
+        "its environment lacks a package",
+        "install that into the environment, as Open-Instruct's requirements have it",
+    ),
 )
 """What the output of a failed run has in it, what that means, and what to do; the first that is found counts."""
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, RootModel, Tag, model_validator
 
+from components.errors import BadParameter
 from components.finetune.dataset import Dataset
 from components.named import load_named
 
@@ -112,3 +113,26 @@ def load_recipe(name_or_path: str) -> Recipe:
         BadParameter: there is none, or it is not a recipe.
     """
     return load_named("recipe", name_or_path, _File)[0].root
+
+
+def shortened(recipe: Recipe, share: float) -> Recipe:
+    """The recipe as a training of its own over a share of its steps, with its whole schedule in them.
+
+    Args:
+        recipe: what is shortened.
+        share: of the optimizer steps, above 0 and at most 1, which is the recipe itself.
+
+    Raises:
+        BadParameter: it is no such share, or the recipe does not say how many steps it takes.
+    """
+    if not 0 < share <= 1:
+        raise BadParameter(f"a training cannot be {share} of its length", do="give shares above 0 and at most 1")
+    if share == 1:
+        return recipe
+    if recipe.max_steps is None:
+        raise BadParameter(
+            f"the recipe {recipe.name} is {recipe.epochs} passes over its data, which have no shares",
+            do="use a recipe that says max_steps",
+        )
+    steps = max(1, round(share * recipe.max_steps))
+    return recipe.model_copy(update={"name": f"{recipe.name}-{steps}-steps", "max_steps": steps})

@@ -81,6 +81,10 @@ def make_trainer(
         # TRL and we set `gradient_checkpointing`, whose new name older transformers do not know.
         warnings.simplefilter("ignore", FutureWarning)
         arguments = _arguments(recipe, folder)
+    if arguments.n_gpu > 1:
+        # torch's DataParallel would give each of them the recipe's batch, and make a step learn from more.
+        logger.warning("one of the %d GPUs is used: the recipe's batch is for one", arguments.n_gpu)
+        arguments._n_gpu = 1
     trainer = SFTTrainer(
         model=model,
         args=arguments,

@@ -1,4 +1,4 @@
-"""The Hugging Face model card of a recycled model."""
+"""The Hugging Face model card of a recycled model, or of one that was fine-tuned from it."""
 
 from components.checkpoint import Checkpoint, derivation_of
 from components.evaluation import Evaluation
@@ -6,9 +6,9 @@ from components.evaluation import Evaluation
 TEXT = """
 # {name}
 
-Made without training by *fine-tuning transfer* ([arXiv 2503.20110](https://arxiv.org/abs/2503.20110)): the weight
+{made} *fine-tuning transfer* ([arXiv 2503.20110](https://arxiv.org/abs/2503.20110)): the weight
 change of an old fine-tune was added to a new base, M_t + λ·(FT(M_s) − M_s), with λ = {scale} and the dtype policy
-`{dtype}`, by {software}.
+`{dtype}`{then}, by {software}.
 
 | role | checkpoint | digest of its content |
 | --- | --- | --- |
@@ -26,20 +26,29 @@ Suite `{suite}`, {harness}. Gate: **{gate}**. {reason}
 
 
 def model_card(
-    recycled: Checkpoint, parents: dict[str, Checkpoint], evaluation: Evaluation, *, passed: bool, reason: str
+    model: Checkpoint, parents: dict[str, Checkpoint], evaluation: Evaluation, *, passed: bool, reason: str
 ) -> str:
-    """Markdown with the front matter that the hub reads: parents, relation and results."""
+    """Markdown with the front matter that the hub reads: parents, relation and results.
+
+    Args:
+        model: the recycled model, or what was fine-tuned from it.
+        parents: by role; `recycled` among them where the model was fine-tuned from that.
+        evaluation: the model's.
+        passed: whether the gate passed.
+        reason: why.
+    """
     from huggingface_hub import EvalResult, ModelCardData
 
-    derivation = derivation_of(recycled)
+    transferred = derivation_of(parents.get("recycled", model))
+    bases = [parent for role, parent in parents.items() if role != "recycled"]
     data = ModelCardData(
-        base_model=[_hub_name(parent) for parent in parents.values()],
-        base_model_relation="merge",
+        base_model=[_hub_name(parent) for parent in bases],
+        base_model_relation="finetune" if "recycled" in parents else "merge",
         library_name="transformers",
         pipeline_tag="text-generation",
         license=_licence(parents["target base"]),
         tags=["merge", "task-arithmetic", "finetuning-transfer"],
-        model_name=recycled.name,
+        model_name=model.name,
         eval_results=[
             EvalResult(
                 task_type="text-generation",
@@ -52,12 +61,14 @@ def model_card(
         ],
     )
     text = TEXT.format(
-        name=recycled.name,
-        scale=derivation.settings["scale"],
-        dtype=derivation.settings["dtype"],
-        software=derivation.software,
+        name=model.name,
+        made="Begun with" if "recycled" in parents else "Made without training by",
+        scale=transferred.settings["scale"],
+        dtype=transferred.settings["dtype"],
+        then=_training(model) if "recycled" in parents else "",
+        software=transferred.software,
         parents="\n".join(f"| {role} | {_hub_name(parent)} | `{parent.digest}` |" for role, parent in parents.items()),
-        digest=recycled.digest,
+        digest=model.digest,
         suite=evaluation.suite,
         harness=evaluation.harness,
         gate="passed" if passed else "failed",
@@ -67,6 +78,11 @@ def model_card(
         ),
     )
     return f"---\n{data.to_yaml()}\n---\n{text}"
+
+
+def _training(model: Checkpoint) -> str:
+    done = derivation_of(model).settings
+    return f"; then fine-tuned by the recipe `{done['recipe']}` on {done['dataset']}"
 
 
 def _hub_name(checkpoint: Checkpoint) -> str:

@@ -1,3 +1,5 @@
+from typing import NamedTuple, Optional
+
 from kfp.dsl import Artifact, Input, Markdown, Model, Output
 
 from components.image import component
@@ -15,11 +17,14 @@ def register(
     model_name: str,
     model_card: Output[Markdown],
     role: str = "recycled",
-) -> None:
-    """Register the recycled model in MLflow by URI, with its lineage and model card."""
+    tuned_further: Optional[Input[Model]] = None,  # noqa: UP045 - the form that KFP reads
+) -> NamedTuple("Registered", [("version", str), ("aliases", str)]):  # type: ignore[valid-type]
+    """Register the recycled model, or what was fine-tuned from it, in MLflow by URI, with lineage and model card."""
     from components.register.run import register_artifacts
     from components.step import step
 
     parents = {"source base": source_base, "source fine-tuned": source_tuned, "target base": target_base}
     with step("register" if role == "recycled" else f"register {role}") as run:
-        register_artifacts(recycled, parents, evaluation.path, passed, reason, model_name, role, model_card.path, run)
+        return register_artifacts(
+            recycled, parents, evaluation.path, passed, reason, model_name, role, model_card.path, run, tuned_further
+        )

@@ -1,4 +1,4 @@
-"""A recycled model in MLflow's registry: by URI, with its lineage, never a second copy of the weights."""
+"""A model in MLflow's registry: by URI, with its lineage, never a second copy of the weights."""
 
 import re
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ def register(
     *,
     tracker: Tracker,
     model_name: str,
-    recycled: Checkpoint,
+    model: Checkpoint,
     parents: dict[str, Checkpoint],
     evaluation: Evaluation,
     passed: bool,
@@ -33,13 +33,24 @@ def register(
 
     Every version becomes `candidate`; one that passed the gate becomes `champion` too.
 
+    Args:
+        tracker: of the running step.
+        model_name: the registered model.
+        model: what is registered: the recycled model, or what was fine-tuned from it.
+        parents: what it was made from, by role; `recycled` among them where it was fine-tuned further.
+        evaluation: the model's.
+        passed: whether the gate passed.
+        reason: why.
+
     Raises:
         ServiceUnavailable: MLflow does not answer, or refuses.
     """
-    settings = derivation_of(recycled).settings
+    # Of a model that was fine-tuned from the recycled one, both say how it was made.
+    settings = dict(derivation_of(parents["recycled"]).settings) if "recycled" in parents else {}
+    settings |= derivation_of(model).settings
     tags = {
-        "recycle.digest": recycled.digest,
-        "recycle.uri": recycled.uri,
+        "recycle.digest": model.digest,
+        "recycle.uri": model.uri,
         "recycle.suite": f"{evaluation.suite} {evaluation.suite_digest}",
         "recycle.gate": "passed" if passed else "failed",
         "recycle.gate_reason": reason,
@@ -47,7 +58,7 @@ def register(
         **{f"recycle.{key}": value for key, value in settings.items()},
     }
     with mlflow_errors():
-        version = _find(tracker, model_name, tags) or _create(tracker, model_name, recycled, tags, reason)
+        version = _find(tracker, model_name, tags) or _create(tracker, model_name, model, tags, reason)
         aliases = (CANDIDATE, CHAMPION) if passed else (CANDIDATE,)
         for alias in aliases:
             _advance(tracker, model_name, alias, version)
@@ -73,21 +84,21 @@ def _advance(tracker: Tracker, model_name: str, alias: str, version: str) -> Non
         tracker.client.set_registered_model_alias(model_name, alias, version)
 
 
-def _create(tracker: Tracker, model_name: str, recycled: Checkpoint, tags: dict[str, str], reason: str) -> str:
+def _create(tracker: Tracker, model_name: str, model: Checkpoint, tags: dict[str, str], reason: str) -> str:
     import mlflow
     from mlflow.exceptions import MlflowException
 
     run_id = tracker.parent_id or tracker.run_id
     experiment = tracker.client.get_run(run_id).info.experiment_id
     external = mlflow.create_external_model(
-        name=logged_model_name(recycled.name),
+        name=logged_model_name(model.name),
         source_run_id=run_id,
         tags=tags,
         model_type="recycled",
         experiment_id=experiment,
     )
     # A server refuses a folder as a version's source, since it could be its own; the LoggedModel then stands for it.
-    refused = recycled.uri.startswith("file:") and tracking_uri().startswith("http")
+    refused = model.uri.startswith("file:") and tracking_uri().startswith("http")
     try:
         tracker.client.create_registered_model(model_name, description="Models made by fine-tuning transfer.")
     except MlflowException as error:
@@ -95,7 +106,7 @@ def _create(tracker: Tracker, model_name: str, recycled: Checkpoint, tags: dict[
             raise
     created = tracker.client.create_model_version(
         model_name,
-        source=f"models:/{external.model_id}" if refused else recycled.uri,
+        source=f"models:/{external.model_id}" if refused else model.uri,
         run_id=run_id,
         tags=tags,
         description=f"Made by fine-tuning transfer; its model card is the run's README.md. {reason}",

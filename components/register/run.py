@@ -20,37 +20,46 @@ def register_artifacts(
     role: str,
     card_path: str,
     run: Step,
-) -> None:
-    """Register the model that `recycled` describes, write its card, and end the pipeline's MLflow run.
+    tuned_further: ModelArtifact | None,
+) -> tuple[str, str]:
+    """Register a model, write its card, and end the pipeline's MLflow run.
 
     Args:
-        recycled: the model.
-        parents: by role.
-        evaluation: file of the model's.
+        recycled: what the transfer wrote.
+        parents: what it was made from, by role.
+        evaluation: path of the registered model's.
         passed: whether the gate lets it through.
         reason: why.
         model_name: of the registered model.
         role: `recycled`, or what else this model is in the run.
         card_path: file for the model card.
         run: the step.
+        tuned_further: what was fine-tuned from `recycled`, which then is what is registered.
+
+    Returns:
+        The version, and its aliases as people read them.
     """
-    manifest = read_checkpoint(recycled)
+    manifest = read_checkpoint(tuned_further or recycled)
     manifests = {role: read_checkpoint(parent) for role, parent in parents.items()}
+    if tuned_further is not None:
+        manifests["recycled"] = read_checkpoint(recycled)
     scores = Evaluation.read(Path(evaluation))
     card = model_card(manifest, manifests, scores, passed=passed, reason=reason)
     Path(card_path).write_text(card, encoding="utf-8")
     done = register(
         tracker=run.tracker,
         model_name=model_name,
-        recycled=manifest,
+        model=manifest,
         parents=manifests,
         evaluation=scores,
         passed=passed,
         reason=reason,
     )
-    run.tracker.params({"model": model_name, "version": done.version, "aliases": ", ".join(done.aliases)})
+    aliases = ", ".join(done.aliases)
+    run.tracker.params({"model": model_name, "version": done.version, "aliases": aliases})
     is_main = role == "recycled"
     run.tracker.text(card, "README.md" if is_main else f"README of {role}.md")
     run.tracker.end_pipeline()
     told = {"model": model_name, "version": done.version, "aliases": list(done.aliases), "uri": manifest.uri}
     run.outcome.update(told if is_main else {role: told})
+    return done.version, aliases

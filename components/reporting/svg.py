@@ -5,11 +5,30 @@ Colours and fonts are CSS classes of the page, so that a panel follows its light
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from markupsafe import Markup
 
 WIDTH = 340
 """Of every panel, in the units of its viewBox: about as many pixels on a phone."""
+
+Shape = Literal["disc", "circle", "square", "diamond"]
+_SHAPES: dict[Shape, Markup] = {
+    "disc": Markup('<circle class="mark solid" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'),
+    "circle": Markup('<circle class="mark hollow" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'),
+    "square": Markup('<path class="mark hollow" d="M{x:.1f} {y:.1f}m-3.7-3.7h7.4v7.4h-7.4z"/>'),
+    "diamond": Markup('<path class="mark hollow" d="M{x:.1f} {y:.1f}m0-5.2l5.2 5.2l-5.2 5.2l-5.2-5.2z"/>'),
+}
+
+
+def mark(shape: Shape, x: float, y: float) -> Markup:
+    """The sign of one kind of model."""
+    return _SHAPES[shape].format(x=x, y=y)
+
+
+def key(shape: Shape) -> Markup:
+    """A sign on its own, to stand beside a name."""
+    return Markup('<svg class="key" viewBox="0 0 14 14" aria-hidden="true">{}</svg>').format(mark(shape, 7, 7))
 
 
 def panel(title: str, description: str, height: float, body: Sequence[Markup]) -> Markup:
@@ -45,10 +64,10 @@ def value_tick(y: float, left: float, right: float, value: float, label: str) ->
     return line(left, y, right, y, "grid" if value else "zero") + text(left - 6, y + 4, label, "end", "tick")
 
 
-def curve(points: Sequence[tuple[float, float]]) -> Markup:
-    """Straight lines from point to point, nothing for none."""
+def curve(points: Sequence[tuple[float, float]], kind: str = "curve") -> Markup:
+    """Straight lines from point to point, of a CSS class; nothing for no points."""
     path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-    return Markup('<path class="curve" d="M{}"/>').format(path) if points else Markup("")
+    return Markup('<path class="{}" d="M{}"/>').format(kind, path) if points else Markup("")
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:

@@ -18,7 +18,7 @@ class Choice:
     target_base: str
     suite: str
     recipe: str
-    """How the source base is fine-tuned, empty where it is not."""
+    """How a model is fine-tuned, empty where none is."""
 
 
 DEMO = Choice(
@@ -30,13 +30,14 @@ DEMO = Choice(
 )
 
 
-def complete(given: Choice, transfer: str, *, finetunes: bool) -> Choice:
+def complete(given: Choice, transfer: str, *, finetunes: bool, continues: bool = False) -> Choice:
     """Fill in what was left empty: from the named transfer, or without one from the demo.
 
     Args:
         given: the parameters as they were set.
         transfer: full name of a published transfer, or empty.
         finetunes: whether the pipeline makes the source fine-tuned model, so that it takes a recipe in its place.
+        continues: whether the pipeline fine-tunes the recycled model further, so that it takes a recipe too.
 
     Raises:
         BadParameter: there is no such transfer, it is not one for this pipeline, a parameter contradicts it, or
@@ -48,7 +49,11 @@ def complete(given: Choice, transfer: str, *, finetunes: bool) -> Choice:
     else:
         _check_all_or_none(given, needed)
         whole = DEMO
-    unused = {"source_tuned": ""} if finetunes else {"recipe": ""}
+    if continues and not (given.recipe or whole.recipe):
+        raise BadParameter(
+            f"the transfer {transfer} has no fine-tuning recipe of its own", do="name one as recipe, such as tulu3-sft"
+        )
+    unused = {"source_tuned": ""} if finetunes else {} if continues else {"recipe": ""}
     return replace(whole, **{name: value for name, value in vars(given).items() if value}, **unused)
 
 

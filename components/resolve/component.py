@@ -20,6 +20,7 @@ def resolve(
     model_name: str,
     plan: Output[Markdown],
     scale_search: str = "",
+    continues: bool = False,
 ) -> NamedTuple(  # type: ignore[valid-type]
     "Resolved",
     [
@@ -56,4 +57,5 @@ def resolve(
             gate_tolerance=gate_tolerance,
             model_name=model_name,
             scale_search=scale_search,
+            continues=continues,
         )

@@ -1,23 +1,17 @@
 """Everything that can fail early: names pinned, the three checkpoints proved to fit, the cost told; in seconds."""
 
-import re
 from dataclasses import dataclass
 
 from components import settings
 from components.checkpoint import state_of
 from components.compatibility import TransferPlan, plan_transfer
-from components.dtypes import check_policy
-from components.errors import BadParameter
 from components.forecast import Forecast, forecast_by_gap
 from components.gap import sampled_relative_gap
 from components.layout import read_layout
-from components.named import find_named
 from components.progress import human_bytes
 from components.reference import open_source
-from components.resolve.room import scratch_needed
+from components.room import scratch_needed
 from components.scale import Scale, parse_scale
-
-MODEL_NAME = re.compile(r"\w[\w .-]{0,199}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +23,8 @@ class Resolution:
     gap: float
     tuned_is_planned: bool
     """Whether the fine-tuned model is still to be made from the source base."""
+    continues: bool = False
+    """Whether the recycled model is fine-tuned further."""
 
     @property
     def source_base(self) -> str:
@@ -68,7 +64,7 @@ class Resolution:
     @property
     def scratch_needed(self) -> dict[str, int]:
         """Bytes that steps need on the disk that they work on, by step."""
-        return scratch_needed(self.plan, finetunes=self.tuned_is_planned)
+        return scratch_needed(self.plan, finetunes=self.tuned_is_planned or self.continues)
 
     def facts(self) -> dict[str, str]:
         """What was found, for people."""
@@ -97,7 +93,9 @@ class Resolution:
         return f"# The checkpoints are compatible\n\n| | |\n| --- | --- |\n{rows}\n"
 
 
-def resolve(*, source_base: str, source_tuned: str, target_base: str, scale: str, dtype: str) -> Resolution:
+def resolve(
+    *, source_base: str, source_tuned: str, target_base: str, scale: str, dtype: str, continues: bool = False
+) -> Resolution:
     """Look at the three checkpoints without fetching their weights.
 
     Args:
@@ -106,6 +104,7 @@ def resolve(*, source_base: str, source_tuned: str, target_base: str, scale: str
         target_base: reference of M_t.
         scale: λ.
         dtype: the dtype policy.
+        continues: whether the recycled model is fine-tuned further.
 
     Raises:
         RecycleError: a name leads nowhere, a checkpoint is not sound, or they do not fit.
@@ -116,33 +115,9 @@ def resolve(*, source_base: str, source_tuned: str, target_base: str, scale: str
     tuned = read_layout(open_source(source_tuned)) if source_tuned else source
     plan = plan_transfer(source_base=source, source_tuned=tuned, target_base=target, scale=parsed, dtype=dtype)
     return Resolution(
-        plan=plan, scale=parsed, gap=sampled_relative_gap(source, target), tuned_is_planned=not source_tuned
+        plan=plan,
+        scale=parsed,
+        gap=sampled_relative_gap(source, target),
+        tuned_is_planned=not source_tuned,
+        continues=continues,
     )
-
-
-def check_values(*, scale: str, dtype: str, suite: str, recipe: str, gate_tolerance: float, model_name: str) -> None:
-    """Refuse values that cannot be, before anything is looked at.
-
-    Args:
-        scale: λ.
-        dtype: the dtype policy.
-        suite: name of an evaluation suite.
-        recipe: name of a fine-tuning recipe, empty where nothing is fine-tuned.
-        gate_tolerance: a share of the score.
-        model_name: what the registered model is to be called.
-
-    Raises:
-        BadParameter: one of them is not what it must be.
-    """
-    parse_scale(scale)
-    check_policy(dtype)
-    find_named("evaluation suite", suite)
-    if recipe:
-        find_named("recipe", recipe)
-    if not 0 <= gate_tolerance <= 1:
-        raise BadParameter(f"gate_tolerance is {gate_tolerance}", do="give a share of the score from 0 to 1")
-    if not MODEL_NAME.fullmatch(model_name):
-        raise BadParameter(
-            f"model_name is {model_name!r}, which MLflow's registry would not take or find again",
-            do="use letters, digits, spaces, and . _ -",
-        )

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from components.resolve.choice import Choice, complete
 from components.resolve.points import quick_suite, search_points
-from components.resolve.resolve import check_values, resolve
-from components.resolve.room import check_scratch
+from components.resolve.resolve import resolve
+from components.room import check_scratch
 from components.step import Step
+from components.values import check_values
 
 
 def resolve_into(
@@ -24,6 +25,7 @@ def resolve_into(
     finetunes: bool,
     gate_tolerance: float,
     model_name: str,
+    continues: bool,
     scale_search: str = "",
 ) -> tuple[str, str, str, str, str, str, str, str, list[str], list[dict[str, str]], str]:
     """Complete and check every parameter, look at the checkpoints, and write the plan.
@@ -35,7 +37,7 @@ def resolve_into(
     given = Choice(
         source_base=source_base, source_tuned=source_tuned, target_base=target_base, suite=suite, recipe=recipe
     )
-    chosen = complete(given, transfer, finetunes=finetunes)
+    chosen = complete(given, transfer, finetunes=finetunes, continues=continues)
     check_values(
         scale=scale,
         dtype=dtype,
@@ -50,6 +52,7 @@ def resolve_into(
         target_base=chosen.target_base,
         scale=scale,
         dtype=dtype,
+        continues=continues,
     )
     check_scratch(found.scratch_needed)
     run.tracker.params({**found.facts(), "transfer": transfer, "suite": chosen.suite, "recipe": chosen.recipe})

@@ -18,3 +18,4 @@ def save_checkpoint(reference: str, state: str, role: str, checkpoint: Output[Mo
         run.tracker.text(saved.to_json().decode(), f"{role}/checkpoint.json")
         run.tracker.tags({f"digest of {role}": saved.digest})
         write_checkpoint(checkpoint, saved)
+        checkpoint.metadata["role"] = role

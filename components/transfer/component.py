@@ -32,4 +32,5 @@ def transfer(
         run.tracker.text(made.to_json().decode(), f"{role}/checkpoint.json")
         run.tracker.tags({f"digest of {role}": made.digest})
         write_checkpoint(recycled, made)
+        statistics.metadata["role"] = role
         Path(statistics.path).write_text(measured.model_dump_json(), encoding="utf-8")

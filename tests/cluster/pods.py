@@ -171,7 +171,8 @@ class PodRunner:
                         "image": image,
                         "imagePullPolicy": platform["imagePullPolicy"],
                         "command": command,
-                        "env": [*self._environment(platform), *self._plugin(run)],
+                        # In this order: of two that have one name, the pipeline's own counts.
+                        "env": [*self._plugin(run), *self._environment(platform)],
                         "resources": self._resources(container["resources"]),
                         "volumeMounts": mounts,
                         # KFP sets the rest of this on every task's container.

@@ -1,85 +1,55 @@
 """Every step as a pod on a real cluster, with what the manifests set up there; `make test-cluster` brings that up."""
 
 import json
-import os
 import re
 import secrets
+import shutil
 import subprocess
+import sys
 import threading
 import time
-from contextlib import contextmanager
 
 import pytest
-from kfp import compiler
-from pods import ARTIFACTS, NAMESPACE, PodRunner
+from pods import ARTIFACTS, NAMESPACE
 
-from components.save_checkpoint.component import save_checkpoint
-from components.transfer.component import transfer
 from pipelines.catalogue import load_pipeline
-from pipelines.resources import load_resources
-from pipelines.task import pipeline, task
 from tinymodels import make_checkpoint
+from tinyrecipes import write_recipe
+from tinysuites import write_suite
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
-RESOURCES = ("registry=localhost",)
-
-
-@pytest.fixture(scope="session")
-def cluster():
-    """A cluster with our services, or the test is skipped."""
-    if not os.environ.get("KUBECONFIG"):
-        pytest.skip("KUBECONFIG names no cluster: run `make test-cluster`")
-    kubernetes = pytest.importorskip("kubernetes")
-    if not ARTIFACTS.is_dir():
-        pytest.skip(f"{ARTIFACTS} is not here: run `make test-cluster` on the cluster's node")
-    kubernetes.config.load_kube_config()
-    return kubernetes.client
-
-
-@contextmanager
-def forwarded(namespace, service, port):
-    """The service on a port of this machine, as http://localhost:PORT."""
-    command = ["kubectl", "port-forward", "--namespace", namespace, f"service/{service}", f":{port}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        here = re.search(r":(\d+) ->", process.stdout.readline())
-        yield f"http://localhost:{here[1]}"
-        process.kill()
-
-
-@pytest.fixture(scope="session")
-def mlflow_client(cluster):
-    from mlflow import MlflowClient
-
-    with forwarded("recycle", "mlflow", 5000) as address:
-        yield MlflowClient(address)
-
-
-def compiled(made, folder):
-    path = folder / "pipeline.yaml"
-    compiler.Compiler().compile(made.build(load_resources("cpu", RESOURCES)), str(path))
-    return path
 
 
 @pytest.fixture
-def runner(mlflow_client, tmp_path):
-    """Makes a runner of a pipeline."""
+def world(cluster):
+    """Two tiny releases, a recipe and a suite where pods can read them, as the pipeline's arguments; new bytes each."""
+    folder = ARTIFACTS / f"world-{secrets.token_hex(3)}"
+    seed = secrets.randbelow(2**31)
+    for number, release in enumerate(("source_base", "target_base")):
+        make_checkpoint(folder / release, seed=seed + number, shards=2)
+    suite = write_suite(
+        folder / "suite",
+        name="places",
+        description="Six questions.",
+        task={"description": "Where words live"},
+        questions=6,
+        tokens=8,
+        batch_size=8,
+    )
+    recipe = write_recipe(folder)
+    yield {
+        "source_base": str(folder / "source_base"),
+        "target_base": str(folder / "target_base"),
+        "suite": str(suite),
+        "recipe": str(recipe),
+    }
+    shutil.rmtree(folder)
 
-    def make(made, **options):
-        return PodRunner(
-            compiled=compiled(made, tmp_path),
-            run_id=f"test-{secrets.token_hex(4)}",
-            mlflow=mlflow_client,
-            tracking_uri="http://mlflow.recycle.svc.cluster.local:5000",
-            **options,
-        )
 
-    return make
-
-
-def test_finetune_and_recycle_to_a_registered_model(runner, mlflow_client):
+def test_finetune_and_recycle_to_a_registered_model(runner, mlflow_client, world):
     name = f"cluster-{secrets.token_hex(3)}"
     run = runner(load_pipeline("finetune-and-recycle"))
-    run.run({"model_name": name})
+    run.run(world | {"model_name": name})
     assert [ran.phase for ran in run.tasks] == ["Succeeded"] * len(run.tasks)
     assert {re.sub(r"-\d+$", "", ran.task) for ran in run.tasks} == {
         *("resolve", "save-checkpoint", "finetune", "transfer", "connectivity", "evaluate", "compare", "register")
@@ -89,14 +59,9 @@ def test_finetune_and_recycle_to_a_registered_model(runner, mlflow_client):
     small = [path for path in (ARTIFACTS / run.run_id).rglob("*") if path.is_file()]
     assert small
     assert max(path.stat().st_size for path in small) < 5_000_000, "weights go through MinIO alone"
-    (parent,) = mlflow_client.search_runs(
-        [version_experiment(mlflow_client)], f"tags.`kfp.pipeline_run_id` = '{run.run_id}'"
-    )
+    experiment = mlflow_client.get_experiment_by_name("recycle").experiment_id
+    (parent,) = mlflow_client.search_runs([experiment], f"tags.`kfp.pipeline_run_id` = '{run.run_id}'")
     assert "report.html" in [file.path.split("/")[-1] for file in walk(mlflow_client, parent.info.run_id)]
-
-
-def version_experiment(client):
-    return client.get_experiment_by_name("recycle").experiment_id
 
 
 def walk(client, run_id, path=None):
@@ -106,34 +71,11 @@ def walk(client, run_id, path=None):
             yield from walk(client, run_id, file.path)
 
 
-@pipeline()
-def moved(source_base: str, source_tuned: str, target_base: str) -> None:
-    """Saved and transferred, not judged."""
-    saved = [
-        task(save_checkpoint(reference=reference, state=reference, role=role), f"save {role}").outputs["checkpoint"]
-        for reference, role in ((source_base, "source base"), (source_tuned, "source tuned"), (target_base, "target"))
-    ]
-    arguments = dict(zip(("source_base", "source_tuned", "target_base"), saved, strict=True))
-    task(transfer(**arguments, scale="1", dtype="auto"), "transfer")
-
-
 @pytest.fixture(scope="session")
-def models(cluster):
-    """Three checkpoints of some 300 MB each, where pods can read them."""
-    folder = ARTIFACTS / "models"
-    sizes = {"hidden": 1024, "layers": 20, "rows": 16384, "shards": 3}
-    for seed, role in enumerate(("source_base", "source_tuned", "target_base"), start=1):
-        if not (folder / role / "config.json").exists():
-            make_checkpoint(folder / role, seed=seed, **sizes)
-    subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
-    return {role: str(folder / role) for role in ("source_base", "source_tuned", "target_base")}
-
-
-@pytest.fixture(scope="session")
-def expected(models, tmp_path_factory):
+def expected(larger_models, tmp_path_factory):
     """The digest of the same transfer, done by one process into a folder."""
     output = tmp_path_factory.mktemp("here") / "recycled"
-    command = ["python", "-m", "pipelines.cli", "transfer", *models.values(), "--output", str(output)]
+    command = [sys.executable, "-m", "pipelines.cli", "transfer", *larger_models.values(), str(output)]
     subprocess.run(command, check=True, capture_output=True)
     return manifest_digest(output / "checkpoint.json")
 
@@ -170,55 +112,30 @@ def when_it_writes(run, task_name, act):
     return thread
 
 
-def fresh_store(task_name, pod):
-    """Pods use a place of their own in the bucket, so that nothing is found done."""
-    place = pod["metadata"]["labels"]["pipeline/runid"]
-    pod["spec"]["containers"][0]["env"].append({"name": "RECYCLE_STORE", "value": f"s3://recycle/{place}"})
-
-
-def test_a_transfer_whose_pod_is_killed_ends_the_same(runner, models, expected):
-    from kubernetes import client
-
-    run = runner(moved, change=fresh_store, retries=1)
+def test_a_transfer_whose_pod_is_killed_ends_the_same(move, larger_models, expected, cluster):
+    run = move(retries=1)
 
     def kill(pod):
-        client.CoreV1Api().delete_namespaced_pod(pod, NAMESPACE, grace_period_seconds=0)
+        cluster.CoreV1Api().delete_namespaced_pod(pod, NAMESPACE, grace_period_seconds=0)
 
     killer = when_it_writes(run, "transfer", kill)
-    run.run(models)
+    run.run(larger_models)
     killer.join(timeout=5)
     (transferred,) = [ran for ran in run.tasks if ran.task == "transfer"]
     assert len(transferred.pods) == 2, "the pod ended before it could be killed"
     assert digest_of(run) == expected
 
 
-def test_minio_is_deleted_while_a_transfer_runs(runner, models, expected):
-    from kubernetes import client
-
-    run = runner(moved, change=fresh_store)
+def test_minio_is_deleted_while_a_transfer_runs(move, larger_models, expected, cluster):
+    run = move()
     deleted = []
 
     def delete(pod):
-        client.CoreV1Api().delete_namespaced_pod("minio-0", "recycle", grace_period_seconds=0)
+        cluster.CoreV1Api().delete_namespaced_pod("minio-0", "recycle", grace_period_seconds=0)
         deleted.append(pod)
 
     killer = when_it_writes(run, "transfer", delete)
-    run.run(models)
+    run.run(larger_models)
     killer.join(timeout=5)
     assert deleted
     assert digest_of(run) == expected
-
-
-def test_a_wrong_secret_is_told_in_the_log_and_the_state(runner, models):
-    def wrong(task_name, pod):
-        fresh_store(task_name, pod)
-        environment = pod["spec"]["containers"][0]["env"]
-        environment.append({"name": "AWS_SECRET_ACCESS_KEY", "value": "wrong-secret-0123456789"})
-
-    run = runner(moved, change=wrong)
-    with pytest.raises(RuntimeError, match="save-checkpoint"):
-        run.run(models)
-    (failed,) = run.tasks
-    assert failed.phase == "Failed"
-    assert "AWS_SECRET_ACCESS_KEY" in failed.log
-    assert "wrong-secret-0123456789" not in failed.log

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from components.errors import ServiceUnavailable
+from components.errors import BadParameter, ServiceUnavailable
 from components.tracking import close_run, connect, track
 
 
@@ -75,11 +75,8 @@ def test_parameters_of_a_rerun_with_other_values_do_not_stop_it(home):
 
 
 def test_under_kfps_plugin_its_run_is_used_and_its_parameters_are_left_to_it(home, monkeypatch):
-    home.mkdir(parents=True)
+    child, parent = plugin_runs(home)
     client = connect()
-    experiment = client.create_experiment("kfp")
-    parent = client.create_run(experiment).info.run_id
-    child = client.create_run(experiment, tags={"mlflow.parentRunId": parent}).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", child)
     with track("transfer") as tracker:
         tracker.params({"scale": "1"})
@@ -90,13 +87,121 @@ def test_under_kfps_plugin_its_run_is_used_and_its_parameters_are_left_to_it(hom
     assert {client.get_run(run).info.status for run in (parent, child)} == {"RUNNING"}
 
 
+def fail(step, problem="λ is 7"):
+    fresh()
+    with pytest.raises(BadParameter), track(step):
+        raise BadParameter(problem, do="change it")
+
+
+def test_why_a_step_failed_stands_beside_it_and_beside_the_pipeline(home):
+    fail("transfer")
+    said = {name: run.data.tags["failure"] for name, run in runs(connect()).items()}
+    assert said == dict.fromkeys(("transfer", "run-1"), "step 'transfer' failed: λ is 7")
+
+
+def test_an_error_without_advice_of_its_own_is_told_with_its_kind(home):
+    with pytest.raises(ZeroDivisionError), track("step"):
+        _ = 1 / 0
+    assert runs(connect())["step"].data.tags["failure"] == "step 'step' failed: ZeroDivisionError: division by zero"
+
+
+def test_a_step_that_was_stopped_has_not_failed(home):
+    with pytest.raises(KeyboardInterrupt), track("step"):
+        raise KeyboardInterrupt
+    assert all("failure" not in run.data.tags for run in runs(connect()).values())
+
+
+def test_a_step_that_is_tried_again_takes_back_its_own_failure_only(home):
+    fail("first")
+    fail("second")
+    fresh()
+    with track("first"):
+        pass
+    found = runs(connect())
+    assert "failure" not in found["first"].data.tags
+    assert "'second'" in found["run-1"].data.tags["failure"]
+    assert (found["first"].info.status, found["run-1"].info.status) == ("FINISHED", "FAILED")
+    fresh()
+    with track("second"):
+        assert all("failure" not in run.data.tags for run in runs(connect()).values())
+
+
+def test_a_branch_beside_a_step_that_failed_leaves_the_pipeline_failed(home):
+    fail("fine-tune")
+    fresh()
+    with track("evaluate"):
+        pass
+    found = runs(connect())
+    assert {name: run.info.status for name, run in found.items()} == {
+        "run-1": "FAILED",
+        "fine-tune": "FAILED",
+        "evaluate": "FINISHED",
+    }
+    assert "'fine-tune'" in found["run-1"].data.tags["failure"]
+
+
+def test_a_step_that_was_stopped_reopens_the_pipeline_when_it_is_tried_again(home):
+    with pytest.raises(KeyboardInterrupt), track("step"):
+        raise KeyboardInterrupt
+    fresh()
+    with track("step"):
+        assert {run.info.status for run in runs(connect()).values()} == {"RUNNING"}
+
+
+def test_a_pipeline_that_came_to_its_end_has_not_failed(home):
+    fail("step")
+    fresh()
+    with track("register") as tracker:
+        tracker.end_pipeline()
+    pipeline = runs(connect())["run-1"]
+    assert (pipeline.info.status, "failure" in pipeline.data.tags) == ("FINISHED", False)
+
+
+def test_no_secret_is_in_a_failure(home, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_planted-secret")
+    fail("save", "http://me:hunter22@hub refuses hf_planted-secret")
+    said = runs(connect())["save"].data.tags["failure"]
+    assert said == "step 'save' failed: http://me:***@hub refuses ***"
+
+
+def test_a_long_failure_is_cut_to_what_mlflow_takes(home):
+    fail("step", "x" * 100_000)
+    said = runs(connect())["step"].data.tags["failure"]
+    assert said.startswith("step 'step' failed: xxx")
+
+
+def test_kfps_plugin_ends_its_own_runs_and_the_reason_is_added_to_them(home, monkeypatch):
+    child, parent = plugin_runs(home)
+    monkeypatch.setenv("MLFLOW_RUN_ID", child)
+    fail("transfer")
+    client = connect()
+    found = [client.get_run(run) for run in (child, parent)]
+    assert {run.data.tags["failure"] for run in found} == {"step 'transfer' failed: λ is 7"}
+    assert {run.info.status for run in found} == {"RUNNING"}
+    with track("transfer"):
+        pass
+    assert all("failure" not in client.get_run(run).data.tags for run in (child, parent))
+
+
+def plugin_runs(home):
+    """A task's run and the pipeline's, as KFP's plugin opens them."""
+    home.mkdir(parents=True)
+    client = connect()
+    experiment = client.create_experiment("kfp")
+    parent = client.create_run(experiment).info.run_id
+    return client.create_run(experiment, tags={"mlflow.parentRunId": parent}).info.run_id, parent
+
+
 def test_what_a_killed_step_left_open_can_be_closed(home):
     program = (
         "import os, signal\nfrom components.step import step\nwith step('doomed'): os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
-    close_run("run-1")
-    assert {run.info.status for run in runs(connect()).values()} == {"KILLED"}
+    close_run("run-1", "step 'doomed' was killed")
+    found = runs(connect())
+    assert {name: (run.info.status, run.data.tags["failure"]) for name, run in found.items()} == dict.fromkeys(
+        ("run-1", "doomed"), ("KILLED", "step 'doomed' was killed")
+    )
 
 
 def test_sigterm_is_told_to_mlflow(home):

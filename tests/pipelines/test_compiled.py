@@ -2,6 +2,9 @@
 
 import inspect
 import re
+import tempfile
+from functools import cache
+from pathlib import Path
 
 import pytest
 import yaml
@@ -23,14 +26,18 @@ def write(name, path, *arguments, **options):
     return path
 
 
-def compile_in(folder, name, *arguments, **options):
-    spec, platform = yaml.safe_load_all(write(name, folder / f"{name}.yaml", *arguments, **options).read_text())
+@cache
+def compile_in_memory(name, profile="cpu", settings=(), *, caching=True):
+    """The two documents of a pipeline; compiled and read once for all tests, so none may change them."""
+    with tempfile.TemporaryDirectory() as folder:
+        text = write(name, Path(folder) / "pipeline.yaml", profile, settings, caching=caching).read_text()
+    spec, platform = yaml.load_all(text, Loader=yaml.CSafeLoader)
     return {"spec": spec, "platform": platform}
 
 
 @pytest.fixture
-def compiled(name, tmp_path):
-    return compile_in(tmp_path, name)
+def compiled(name):
+    return compile_in_memory(name)
 
 
 def steps_of(compiled):
@@ -59,7 +66,7 @@ def test_the_description_is_the_docstring(name, compiled):
 
 
 def test_the_flagships_graph_is_flat(tmp_path):
-    spec = compile_in(tmp_path, "recycle")["spec"]
+    spec = compile_in_memory("recycle")["spec"]
     tasks = spec["root"]["dag"]["tasks"]
     steps = {
         task["taskInfo"]["name"]: "executorLabel" in spec["components"][task["componentRef"]["name"]]
@@ -71,7 +78,7 @@ def test_the_flagships_graph_is_flat(tmp_path):
 
 
 def test_a_search_of_the_scale_is_a_box_that_nothing_waits_for(tmp_path):
-    spec = compile_in(tmp_path, "recycle")["spec"]
+    spec = compile_in_memory("recycle")["spec"]
     tasks = spec["root"]["dag"]["tasks"]
     (box,) = (key for key, task in tasks.items() if task["taskInfo"]["name"] == "search the scale")
     assert "scale_search'] != ''" in tasks[box]["triggerPolicy"]["condition"]
@@ -90,7 +97,7 @@ def test_a_search_of_the_scale_is_a_box_that_nothing_waits_for(tmp_path):
 class TestEveryTask:
     @pytest.fixture
     def steps(self, name, profile, tmp_path):
-        return steps_of(compile_in(tmp_path, name, profile))
+        return steps_of(compile_in_memory(name, profile))
 
     def test_it_may_run_under_pod_security_restricted(self, steps):
         for _, container, settings in steps:
@@ -123,7 +130,8 @@ class TestEveryTask:
             names = {pair["configMapKey"]: pair["envVar"] for pair in places["keyToEnv"]}
             assert {"RECYCLE_STORE", "AWS_ENDPOINT_URL_S3", "MLFLOW_TRACKING_URI"} <= set(names)
             assert all(key == variable for key, variable in names.items())
-            assert [secret["secretName"] for secret in settings["secretAsEnv"]] == ["recycle-store", "recycle-hub"]
+            secrets = ["recycle-store", "recycle-hub"] + (["recycle-webhook"] if step in ("watch", "settle") else [])
+            assert [secret["secretName"] for secret in settings["secretAsEnv"]] == secrets
             fields = {field["name"]: field["fieldPath"] for field in settings["fieldPathAsEnv"]}
             assert fields["RECYCLE_RUN_ID"] == "metadata.labels['pipeline/runid']"
             assert ("RECYCLE_SCRATCH_EVALUATE" in fields) == (step == "resolve")
@@ -144,7 +152,7 @@ def test_steps_that_follow_from_their_inputs_alone_are_cached_and_no_others(comp
         }
 
     assert {re.sub(r"-\d+$", "", step) for step in cached(compiled)} == {"save-checkpoint", "transfer"}
-    assert cached(compile_in(tmp_path, name, caching=False)) == set()
+    assert cached(compile_in_memory(name, caching=False)) == set()
 
 
 def test_compiling_again_gives_the_same_bytes(name, tmp_path):
@@ -152,38 +160,99 @@ def test_compiling_again_gives_the_same_bytes(name, tmp_path):
 
 
 def test_one_setting_changes_one_step(name, tmp_path):
-    before = compile_in(tmp_path, name)
-    after = compile_in(tmp_path, name, "cpu", ["compare.memory_limit=8Gi"])
+    before = compile_in_memory(name)
+    after = compile_in_memory(name, "cpu", ("compare.memory_limit=8Gi",))
     changed = [one[0] for one, other in zip(steps_of(before), steps_of(after), strict=True) if one != other]
     assert set(changed) == {"compare"}
 
 
 def test_a_volume_of_a_class_or_of_ones_own_takes_the_place_of_the_nodes_disk(tmp_path):
-    classy = steps_of(compile_in(tmp_path, "recycle", "cpu", ["evaluate.storage_class=fast"]))
+    classy = steps_of(compile_in_memory("recycle", "cpu", ("evaluate.storage_class=fast",)))
     (volume,) = next(settings["genericEphemeralVolume"] for step, _, settings in classy if step == "evaluate")
     assert (volume["storageClassName"], volume["size"], volume["mountPath"]) == ("fast", "5Gi", "/scratch")
-    own = steps_of(compile_in(tmp_path, "recycle", "cpu", ["evaluate.scratch_claim=kept"]))
+    own = steps_of(compile_in_memory("recycle", "cpu", ("evaluate.scratch_claim=kept",)))
     (claim,) = next(settings["pvcMount"] for step, _, settings in own if step == "evaluate")
     assert (claim["constant"], claim["mountPath"]) == ("kept", "/scratch")
 
 
-def test_nothing_that_the_local_runner_gets_wrong(compiled):
-    """Loops take an upstream parameter, other than their items, for the loop's item; None defaults stop the run."""
+def dags_of(compiled):
     spec = compiled["spec"]
-    dags = [spec["root"]["dag"], *(part["dag"] for part in spec["components"].values() if "dag" in part)]
-    for task in (task for dag in dags for task in dag["tasks"].values() if "parameterIterator" in task):
-        items = task["parameterIterator"]["items"].get("inputParameter")
-        parameters = task.get("inputs", {}).get("parameters", {})
-        assert {name for name, source in parameters.items() if "taskOutputParameter" in source} <= {items}
-    defaults = [entry["defaultValue"] for entry in spec["root"]["inputDefinitions"]["parameters"].values()]
+    return [spec["root"]["dag"], *(part["dag"] for part in spec["components"].values() if "dag" in part)]
+
+
+def loops_of(compiled):
+    return [task for dag in dags_of(compiled) for task in dag["tasks"].values() if "parameterIterator" in task]
+
+
+def test_no_loop_takes_a_parameter_of_a_step_before_it(compiled):
+    """The local runner hands the loop's item on in the place of one; only the items themselves may come from a step."""
+    for loop in loops_of(compiled):
+        items = loop["parameterIterator"]["items"].get("inputParameter")
+        for name, given in loop["inputs"]["parameters"].items():
+            assert name == items or "taskOutputParameter" not in given, (name, given)
+
+
+def test_no_loop_is_directly_within_another(compiled):
+    """The local runner finds the outer one's item no more; through a pipeline of its own it does."""
+    parts = compiled["spec"]["components"]
+    for loop in loops_of(compiled):
+        inner = parts[loop["componentRef"]["name"]]["dag"]["tasks"].values()
+        assert not [task for task in inner if "parameterIterator" in task]
+
+
+def test_no_condition_is_within_a_loop(compiled):
+    """On a part of a loop's item, the local runner takes any for false."""
+    parts = compiled["spec"]["components"]
+    for loop in loops_of(compiled):
+        inner = parts[loop["componentRef"]["name"]]["dag"]["tasks"].values()
+        assert not [task for task in inner if "condition" in task.get("triggerPolicy", {})]
+
+
+WITHOUT_QUOTATION_MARKS = ("pipelinechannel--scale_search",)
+"""Texts that are numbers and commas: anything else is refused before the first step."""
+
+
+def test_no_condition_is_on_a_text(compiled):
+    """The local runner skips a condition, with a warning alone, where the text has a quotation mark in it."""
+    for dag in dags_of(compiled):
+        for task in dag["tasks"].values():
+            condition = task.get("triggerPolicy", {}).get("condition", "")
+            names = re.findall(r"parameter_values\['([^']+)'\]", condition)
+            compared = re.sub(r"parameter_values\['[^']+'\]", "", condition)
+            assert "'" not in compared or set(names) <= set(WITHOUT_QUOTATION_MARKS), condition
+
+
+def test_conditions_are_on_parameters_or_on_outputs_of_one_name(compiled):
+    """The local runner takes a condition for false where it is on a task's output that is not called `Output`."""
+    for dag in dags_of(compiled):
+        for task in dag["tasks"].values():
+            condition = task.get("triggerPolicy", {}).get("condition", "")
+            for name, given in task.get("inputs", {}).get("parameters", {}).items():
+                if f"'{name}'" in condition:
+                    assert given.get("taskOutputParameter", {}).get("outputParameterKey", "Output") == "Output"
+
+
+def test_no_default_is_none(compiled):
+    """The local runner stops at one."""
+    defaults = [entry["defaultValue"] for entry in compiled["spec"]["root"]["inputDefinitions"]["parameters"].values()]
     assert None not in defaults
 
 
 def test_no_condition_is_on_a_task_output_that_the_local_runner_does_not_find(compiled):
     """It knows a task's output only by the name Output, and skips what hangs on another without a word."""
-    spec = compiled["spec"]
-    dags = [spec["root"]["dag"], *(part["dag"] for part in spec["components"].values() if "dag" in part)]
-    for task in (task for dag in dags for task in dag["tasks"].values() if "triggerPolicy" in task):
+    for task in (task for dag in dags_of(compiled) for task in dag["tasks"].values() if "triggerPolicy" in task):
         for name in re.findall(r"parameter_values\['([^']+)'\]", task["triggerPolicy"]["condition"]):
             source = task["inputs"]["parameters"][name]
             assert source.get("taskOutputParameter", {}).get("outputParameterKey", "Output") == "Output"
+
+
+@pytest.mark.parametrize(("name", "loops"), [("grid", 2), ("recycle-then-finetune", 2), ("recycle", 0)])
+def test_as_many_iterations_run_side_by_side_as_the_profile_says(name, loops, tmp_path):
+    found = loops_of(compile_in_memory(name, "cpu", ("parallelism=3",)))
+    assert [loop["iteratorPolicy"]["parallelismLimit"] for loop in found] == [3] * loops
+
+
+@pytest.mark.parametrize("name", ["grid", "iterative", "recycle-then-finetune"])
+def test_every_box_of_a_graph_has_a_name_for_people(name, tmp_path):
+    shown = {task["taskInfo"]["name"] for dag in dags_of(compile_in_memory(name)) for task in dag["tasks"].values()}
+    assert not {box for box in shown if box.startswith(("for-loop", "condition"))}

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tinymodels import make_checkpoint
+from tinyrecipes import write_recipe
 from tinysuites import write_suite
 
 COMMAND = [sys.executable, "-c", "from pipelines.cli import main; main()"]
@@ -30,32 +30,6 @@ STEPS = [
     "compare",
     "register",
 ]
-
-
-def write_recipe(folder):
-    rows = [
-        {
-            "messages": [
-                {"role": "user", "content": f"Where does word{i} live ?"},
-                {"role": "assistant", "content": "The answer is word1."},
-            ]
-        }
-        for i in range(20)
-    ]
-    (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    recipe = {
-        "name": "two-steps",
-        "description": "Two steps.",
-        "dataset": str(folder / "data.jsonl"),
-        "max_steps": 2,
-        "per_device_batch_size": 4,
-        "learning_rate": 1e-3,
-        "lr_scheduler": "constant",
-        "max_sequence_length": 32,
-        "save_every_steps": 1,
-    }
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    return folder / "recipe.yaml"
 
 
 @pytest.fixture(scope="module")

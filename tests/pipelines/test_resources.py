@@ -5,7 +5,7 @@ import yaml
 
 from components import __version__
 from components.errors import BadParameter
-from pipelines.resources import STEPS, load_resources, quantity, sized
+from pipelines.resources import STEPS, load_resources, quantity
 
 
 def test_the_default_fits_a_laptop():
@@ -98,13 +98,6 @@ def test_files_that_are_no_profile(content, complaint, tmp_path, monkeypatch):
 def test_an_unknown_profile_lists_those_there_are():
     with pytest.raises(BadParameter, match=r"'tpu'[\s\S]*cpu, gpu"):
         load_resources("tpu")
-
-
-def test_scratch_grows_to_what_is_needed_and_never_shrinks():
-    resources = sized(load_resources("gpu"), {"evaluate": 300 * 2**30 + 1, "finetune": 1, "resolve": 0})
-    assert resources.steps["evaluate"].scratch == "301Gi"
-    assert resources.steps["finetune"].scratch == "500Gi"
-    assert resources.steps["resolve"].scratch == "5Gi"
 
 
 @pytest.mark.parametrize(("text", "number"), [("500m", 0.5), ("2", 2), ("1.5Gi", 1.5 * 2**30), ("3M", 3e6)])

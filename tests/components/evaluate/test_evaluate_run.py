@@ -90,6 +90,18 @@ def test_an_untrained_model_scores_nothing(world, tmp_path):
     assert [task.score for task in result.tasks] == [0.0, 0.0]
 
 
+def test_a_limit_asks_random_questions_the_same_ones_every_time(world, tmp_path):
+    suites = shutil.copytree(world.suites, tmp_path / "suites")
+    definition = suites / "demo.yaml"
+    definition.write_text(definition.read_text() + "  limit: 4\n")
+    result = run(world.trained, suites, tmp_path / "scratch")
+    assert [task.samples for task in result.tasks] == [4, 4]
+    # Each is judged by its own answer.
+    assert [task.score for task in result.tasks] == [1.0, 0.0]
+    assert [sample.id for sample in result.samples[:4]] == ["new-0", "new-1", "new-3", "new-4"]
+    assert [sample.id for sample in result.samples[4:]] == [f"old-{number}" for number in range(4)]
+
+
 def test_a_base_model_without_a_chat_template_is_asked_without_one_and_the_evaluation_says_so(world, tmp_path, caplog):
     model = make_checkpoint(tmp_path / "model", chat_template=None)
     result = run(model, world.suites, tmp_path / "scratch")

@@ -115,7 +115,6 @@ class TestRequest:
                 "tasks": ["meta_math", "meta_ifeval"],
                 "batch_size": "auto",
                 "num_fewshot": None,
-                "limit": None,
                 "apply_chat_template": True,
                 "fewshot_as_multiturn": True,
                 "bootstrap_iters": 0,
@@ -124,6 +123,7 @@ class TestRequest:
                 "torch_random_seed": 42,
                 "fewshot_random_seed": 42,
             },
+            "sampling": None,
         }
         one = request(llama, first, model=MODEL, chat=True, backend="vllm", gpus=1)
         assert one["simple_evaluate"]["model_args"] == {
@@ -143,9 +143,10 @@ class TestRequest:
         }
 
     def test_what_the_suite_overrides(self):
-        asked = ask(suite(num_fewshot=5, limit=10, max_gen_toks=99))["simple_evaluate"]
-        assert (asked["num_fewshot"], asked["limit"]) == (5, 10)
-        assert asked["gen_kwargs"] == {"max_gen_toks": 99}
+        asked = ask(suite(num_fewshot=5, limit=10, max_gen_toks=99))
+        assert asked["sampling"] == {"limit": 10, "seed": 7}
+        assert asked["simple_evaluate"]["num_fewshot"] == 5
+        assert asked["simple_evaluate"]["gen_kwargs"] == {"max_gen_toks": 99}
 
     def test_no_conversation_and_no_turns_where_nothing_can_write_them(self):
         asked = ask(suite(), chat=False)["simple_evaluate"]
@@ -271,6 +272,7 @@ class TestResults:
         with pytest.raises(ProgramFailed, match="4 of the 100 questions"):
             read(results, tmp_path)
         results["samples"]["one"] = [row(number, 0) for number in range(2)]
+        results["results"]["one"]["exact_match,none"] = 0.0
         results["n-samples"]["one"]["effective"] = 2
         assert read(results, tmp_path, suite(limit=2))[0][0].samples == 2
 
@@ -283,6 +285,11 @@ class TestResults:
     def test_a_score_beyond_one(self, results, tmp_path):
         results["samples"]["one"][0]["exact_match"] = 17.5
         with pytest.raises(BadParameter, match=r"17\.5, outside of 0 to 1"):
+            read(results, tmp_path)
+
+    def test_a_score_that_is_not_the_mean_of_its_questions(self, results, tmp_path):
+        results["results"]["one"]["exact_match,none"] = 0.5
+        with pytest.raises(BadParameter, match=r"is 0\.5, and its questions have the mean 0\.25"):
             read(results, tmp_path)
 
     def test_a_metric_that_the_task_does_not_have(self, results, tmp_path):

@@ -1,4 +1,4 @@
-"""What stands between OLMES and scripts of data sets; that it holds in OLMES itself, test_olmes_really.py shows."""
+"""What stands between OLMES and code that data brings; for scripts, test_olmes_really.py shows it in OLMES itself."""
 
 import shlex
 import sys
@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from components.evaluate.olmes import PROGRAM
-from components.evaluate.olmes_program import distrust, through_here
+from components.evaluate.olmes_program import distrust, fetch_nothing, through_here
 
 
 def test_the_program_that_asks_the_questions_is_started_through_ours():
@@ -36,3 +36,9 @@ def test_a_version_of_datasets_that_knows_no_scripts_is_told_nothing():
     load = SimpleNamespace(dataset_module_factory=lambda path, **named: (path, named))
     distrust(load)
     assert load.dataset_module_factory("x", revision="r") == ("x", {"revision": "r"})
+
+
+def test_nltk_fetches_nothing():
+    nltk = SimpleNamespace(download=lambda name, **how: True)
+    fetch_nothing(nltk)
+    assert nltk.download("punkt", quiet=True) is False

@@ -207,6 +207,8 @@ class TestLocalData:
             ({"README.md": "---\nconfigs: []\n---\n"}, "lists no data files"),
             ({"README.md": "---\nconfigs: [{data_files: [{path: x}]}]\n---\n"}, "without a split"),
             ({"README.md": "---\nconfigs: [{data_files: [{split: test, path: x.jsonl}]}]\n---\n"}, "x.jsonl cannot"),
+            ({"README.md": "---\nconfigs: [{data_files: [{split: test, path: ../x.jsonl}]}]\n---\n"}, "lies outside"),
+            ({"README.md": "---\nconfigs: [{data_files: [{split: test, path: /x.jsonl}]}]\n---\n"}, "lies outside"),
             ({"test.jsonl": ""}, "is empty"),
             ({"test.jsonl": "{"}, "is not JSON lines"),
             ({"test.jsonl": "1\n"}, "no JSON object"),

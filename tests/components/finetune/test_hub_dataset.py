@@ -114,6 +114,24 @@ def test_what_is_not_there(hub, folder):
         load_examples(f"hub:{NAME}")
 
 
+@pytest.mark.parametrize("name", ["../../train.jsonl", "/tmp/train.jsonl", "data/../../train.jsonl", "a//train.jsonl"])
+def test_a_file_that_is_to_lie_elsewhere(hub, folder, name):
+    hub.add(f"datasets/{NAME}", folder)
+    hub.siblings = [{"rfilename": name, "size": 1, "blobId": "0" * 40}]
+    with pytest.raises(BadReference, match="not a plain relative path"):
+        load_examples(f"hub:{NAME}")
+    assert not hub.requests("/resolve/")
+
+
+def test_files_whose_names_differ_in_their_folders_alone(hub, tmp_path):
+    source = tmp_path / "dataset"
+    (source / "a").mkdir(parents=True)
+    for name, row in (("a--train.jsonl", ROWS[0]), ("a/train.jsonl", ROWS[1])):
+        (source / name).write_text(json.dumps(row))
+    hub.add(f"datasets/{NAME}", source)
+    assert contents(load_examples(f"hub:{NAME}")) == ["1", "2"]
+
+
 def test_a_hub_that_does_not_answer(hub, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(ServiceUnavailable, match="does not give the dataset org/sums"):

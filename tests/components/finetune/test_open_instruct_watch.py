@@ -63,6 +63,7 @@ def test_a_loss_that_is_no_number(watch, tmp_path):
         ("ValueError: Some specified arguments are not used by the HfArgumentParser: ['--x']", "arguments"),
         ("ValueError: No examples left after transformation", "sequence length"),
         ("OSError: [Errno 28] No space left on device", "disk is full"),
+        ("ModuleNotFoundError: No module named 'absl'", "lacks a package"),
     ],
 )
 def test_a_failure_is_told_with_what_it_most_likely_is(watch, tmp_path, line, what):

@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from components.errors import BadParameter
-from components.finetune.recipe import load_recipe
+from components.finetune.recipe import load_recipe, shortened
 from components.named import FOLDERS
 
 
@@ -61,3 +61,24 @@ def test_a_file_that_is_no_recipe(tmp_path, content):
     (tmp_path / "own.yaml").write_text(content)
     with pytest.raises(BadParameter, match=r"own\.yaml is not"):
         load_recipe(str(tmp_path / "own.yaml"))
+
+
+def test_a_share_of_a_recipe_is_a_training_of_its_own():
+    recipe = load_recipe("demo")
+    quarter = shortened(recipe, 0.25)
+    assert (quarter.max_steps, quarter.name) == (25, "demo-25-steps")
+    assert quarter.decisive != recipe.decisive
+    assert shortened(recipe, 1) is recipe
+    assert shortened(recipe, 0.0001).max_steps == 1
+    assert shortened(load_recipe("paper-math"), 0.5).max_steps == 15_000
+
+
+@pytest.mark.parametrize("share", [0, -0.5, 1.5])
+def test_what_is_no_share_is_refused(share):
+    with pytest.raises(BadParameter, match="length"):
+        shortened(load_recipe("demo"), share)
+
+
+def test_passes_over_the_data_have_no_shares():
+    with pytest.raises(BadParameter, match="max_steps"):
+        shortened(load_recipe("tulu3-sft"), 0.5)

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from components.errors import BadCheckpoint, OutputConflict, ProgramFailed
+from components.finetune import sft
+from components.finetune.encoding import Encoded
 from components.finetune.recipe import Recipe, load_recipe
+from components.finetune.tokenizer import load_tokenizer
 from components.finetune.train import finetune
 from tinymodels import make_checkpoint, read_weights, stored_dtypes
 
@@ -218,3 +221,19 @@ def test_an_occupied_output_is_refused_at_once(place, tmp_path):
     with pytest.raises(OutputConflict):
         train(place, tmp_path / "out")
     assert contents(tmp_path / "out") == {"notes.txt": b"mine"}
+
+
+def test_more_gpus_do_not_make_the_batch_larger(place, tmp_path, monkeypatch, caplog):
+    made = sft._arguments
+
+    def on_four_gpus(*given):
+        arguments = made(*given)
+        arguments._n_gpu = 4
+        return arguments
+
+    monkeypatch.setattr(sft, "_arguments", on_four_gpus)
+    examples = [Encoded(input_ids=[1, 2], labels=[1, 2])]
+    model, tokenizer = sft.load_model(place / "base"), load_tokenizer(place / "base")
+    trainer = sft.make_trainer(model, tokenizer, recipe(), examples, tmp_path, sft.Watch(lambda *_: None))
+    assert trainer.args.train_batch_size == recipe().per_device_batch_size
+    assert "one of the 4 GPUs" in caplog.text

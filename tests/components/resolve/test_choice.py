@@ -103,3 +103,15 @@ def test_a_published_fine_tune_is_not_made_again():
 
 def test_an_unknown_transfer_is_refused():
     assert "there is no transfer 'llama3.0-to-3.1'" in refused("llama3.0-to-3.1")
+
+
+def test_a_pipeline_that_continues_takes_a_fine_tuned_model_and_a_recipe():
+    demo = complete(given(), "", finetunes=False, continues=True)
+    assert (demo.source_tuned, demo.recipe) == ("demo:release-1-instruct", "demo")
+    named = complete(given(recipe="tulu3-sft"), "llama3:3.0-to-3.1", finetunes=False, continues=True)
+    assert (named.source_tuned, named.recipe) == ("llama3:3.0-instruct", "tulu3-sft")
+
+
+def test_a_transfer_without_a_recipe_needs_one_to_be_continued():
+    with pytest.raises(BadParameter, match="no fine-tuning recipe of its own"):
+        complete(given(), "llama3:3.0-to-3.1", finetunes=False, continues=True)

@@ -4,7 +4,7 @@ import pytest
 
 from components.errors import BadParameter
 from components.resolve.resolve import resolve
-from components.resolve.room import BESIDE, check_scratch
+from components.room import BESIDE, check_scratch
 from tinymodels import make_checkpoint
 
 

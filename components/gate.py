@@ -1,4 +1,4 @@
-"""Whether the recycled model is good enough to take the fine-tuned model's place."""
+"""Whether a model is good enough to take a fine-tuned model's place."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from components.paired import Estimate
 from components.reporting.text import interval, points
 
 DEFAULT_TOLERANCE = 0.02
-"""In score units: how far below the source fine-tuned model the recycled one may score."""
+"""In score units: how far below the model whose place it takes a model may score."""
 
 ROUNDING = 1e-9
 """A difference of exactly the tolerance passes, whatever the last bits of its mean are."""
@@ -19,7 +19,7 @@ class Check:
     name: str
     passed: bool
     finding: str
-    """What was found, with figures, as the rest of a sentence that begins `The recycled model`."""
+    """What was found, with figures, as the rest of a sentence that begins with the judged model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,22 +34,26 @@ class GateDecision:
 def decide(
     *,
     against_base: Estimate,
-    against_source: Estimate,
+    against_rival: Estimate,
     tolerance: float = DEFAULT_TOLERANCE,
     against_first: Estimate | None = None,
+    candidate: str = "recycled model",
+    rival: str = "source fine-tuned model",
 ) -> GateDecision:
-    """Judge the recycled model by its mean score over the suite's tasks.
+    """Judge a model by its mean score over the suite's tasks.
 
     Args:
-        against_base: recycled − target base; its whole interval must be above 0.
-        against_source: recycled − source fine-tuned; its value must be at least −`tolerance`.
+        against_base: candidate − target base; its whole interval must be above 0.
+        against_rival: candidate − the model that it is to take the place of; its value must be at least −`tolerance`.
         tolerance: in score units, so that 0.02 is 2 percentage points.
         against_first: recycled − recycled at the scale that was set, where another scale was chosen; at least 0.
+        candidate: what the judged model is called in sentences.
+        rival: what the other one is called in them.
     """
-    checks = [_better_than_base(against_base), _keeps_up(against_source, tolerance)]
+    checks = [_better_than_base(against_base), _keeps_up(against_rival, tolerance, rival)]
     checks += [_is_no_worse(against_first)] if against_first else []
     failed = [check for check in checks if not check.passed]
-    reason = f"The recycled model {' and '.join(check.finding for check in failed or checks)}."
+    reason = f"The {candidate} {' and '.join(check.finding for check in failed or checks)}."
     return GateDecision(passed=not failed, reason=reason, checks=tuple(checks))
 
 
@@ -66,13 +70,12 @@ def _better_than_base(found: Estimate) -> Check:
     return Check(name="Beats the target base", passed=found.low > 0, finding=finding)
 
 
-def _keeps_up(found: Estimate, tolerance: float) -> Check:
+def _keeps_up(found: Estimate, tolerance: float, rival: str) -> Check:
     side = "above" if found.value >= 0 else "below"
     return Check(
-        name="Keeps up with the source fine-tuned model",
+        name=f"Keeps up with the {rival}",
         passed=found.value >= -tolerance - ROUNDING,
-        finding=f"scores {_amount(found.value)} {side} the source fine-tuned model "
-        f"(at most {_amount(tolerance)} below is allowed)",
+        finding=f"scores {_amount(found.value)} {side} the {rival} (at most {_amount(tolerance)} below is allowed)",
     )
 
 

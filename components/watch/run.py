@@ -1,0 +1,194 @@
+"""The watch step between its parameters and its artifact."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from components import settings
+from components.checkpoint import digest_of
+from components.dtypes import check_policy
+from components.errors import BadParameter
+from components.ledger import Ledger, Release, parse_duration
+from components.named import find_named
+from components.reference import DEMO_PREFIX
+from components.scale import parse_scale
+from components.step import Step
+from components.store import open_store
+from components.tracking import Tracker, mlflow_errors
+from components.watch.judge import Subject, judge, open_subject
+from components.watch.places import open_place
+from components.watch.tick import Run, Tick, tick
+from components.webhook import notify
+
+SETTLING_S = 600
+"""What passes between the end of a pipeline's MLflow run, which `register` tells, and the end of `settle`."""
+SHOWN = 200
+"""Rows of the table; the ledger holds the rest."""
+
+Watched = tuple[bool, str, str, str, str, str]
+
+
+def watch_into(
+    table: str,
+    run: Step,
+    *,
+    releases: str,
+    source_base: str,
+    source_tuned: str,
+    scale: str,
+    dtype: str,
+    suite: str,
+    model_name: str,
+    retry_after: str,
+) -> Watched:
+    """Do one tick, tell what it found, and write the table of what was seen.
+
+    Returns:
+        Whether there is something to recycle; then the three references, pinned, and the keys by which `settle`
+        finds the ledger and the release in it.
+    """
+    check_watch(releases=releases, source_base=source_base, source_tuned=source_tuned, suite=suite)
+    check_policy(dtype)
+    wait_s, rule, place, store = parse_duration(retry_after), parse_scale(scale), open_place(releases), open_store()
+    subject = open_subject(source_base=source_base, source_tuned=source_tuned, scale=rule, dtype=dtype, store=store)
+    key = digest_of([subject.key, suite, model_name])
+    found = tick(
+        store=store,
+        key=key,
+        about={
+            "source base": source_base,
+            "source fine-tuned": source_tuned,
+            "scale": scale,
+            "dtype": dtype,
+            "suite": suite,
+            "model name": model_name,
+        },
+        place=place,
+        look=lambda reference: judge(reference, subject, store),
+        run=Run(id=settings.run_id(), tracked=run.tracker.parent_id),
+        ended=_ended(run.tracker),
+        retry_after_s=wait_s,
+        now=int(time.time()),
+    )
+    _tell(found, run, releases, table)
+    return _outputs(found, subject, key)
+
+
+def check_watch(*, releases: str, source_base: str, source_tuned: str, suite: str) -> None:
+    """Refuse parameters that cannot be meant so.
+
+    Raises:
+        BadParameter: one of them.
+        BadReference: `releases` is no address in a bucket.
+    """
+    open_place(releases)
+    find_named("evaluation suite", suite)
+    given = {"releases": releases, "source_base": source_base, "source_tuned": source_tuned}
+    missing = [name for name, value in given.items() if not value]
+    demo = [name for name, value in given.items() if value.startswith(DEMO_PREFIX)]
+    if missing or 0 < len(demo) < len(given):
+        wrong = f"{' and '.join(missing)} not given" if missing else f"only {' and '.join(demo)} of the demo world"
+        raise BadParameter(wrong, do=f"set {', '.join(given)} together")
+
+
+def _ended(tracker: Tracker) -> Callable[[Release], str | None]:
+    """Tells of an attempt why it is over, by its run in MLflow."""
+
+    def ended(release: Release) -> str | None:
+        from mlflow.exceptions import MlflowException
+
+        if not release.tracked:
+            return None
+        with mlflow_errors():
+            try:
+                run = tracker.client.get_run(release.tracked)
+            except MlflowException as error:
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None  # another server, or deleted
+                raise
+        over_s = time.time() - (run.info.end_time or 0) / 1000
+        if run.info.status in ("FAILED", "KILLED"):
+            return str(run.data.tags.get("failure") or f"broken off: its run in MLflow is {run.info.status}")
+        if run.info.status == "FINISHED" and over_s > SETTLING_S:
+            return "broken off after it was registered"
+        return None
+
+    return ended
+
+
+def _tell(found: Tick, run: Step, releases: str, table: str) -> None:
+    counts = found.ledger.counts(found.names)
+    taken = found.ledger.releases.get(found.taken)
+    page = markdown(found.ledger, found.names, releases)
+    Path(table).write_text(page, encoding="utf-8")
+    run.tracker.text(page, "releases.md")
+    run.tracker.tags({"watch": releases, "release": taken.name if taken else "nothing new"})
+    problem = notify(found.events, releases=releases, run=settings.run_id()) if found.events else ""
+    told = [f"{one['release']}: {one['happened']}, {one['reason']}" for one in found.events]
+    skipped = [f"not looked at: {one}" for one in found.skipped]
+    run.outcome.update(
+        watch={
+            "releases": releases,
+            "taken": taken.name if taken else "",
+            "attempt": taken.attempt if taken else 0,
+            "counts": counts,
+            "events": found.events,
+            "skipped": found.skipped,
+        },
+        notes=[*told, *skipped, *filter(None, [problem])],
+    )
+    if taken is None:
+        run.tracker.end_pipeline()
+
+
+def _outputs(found: Tick, subject: Subject, key: str) -> Watched:
+    taken = found.ledger.releases.get(found.taken)
+    references = subject.source_base.source.reference, subject.source_tuned.source.reference
+    return taken is not None, *references, taken.reference if taken else "", key, found.taken
+
+
+def markdown(ledger: Ledger, names: list[str], releases: str) -> str:
+    """What became of these names, the last first, as a page."""
+    names = sorted(names, key=lambda name: _since(ledger, name), reverse=True)
+    rows = [
+        (name, ledger.status_of(name), _when(_since(ledger, name)), _reason(ledger, name)) for name in names[:SHOWN]
+    ]
+    lines = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+    more = [f"\nand {len(names) - SHOWN} more."] if len(names) > SHOWN else []
+    counts = ", ".join(f"{number} {status}" for status, number in ledger.counts(names).items()) or "nothing there yet"
+    head = [
+        f"# Releases at {releases}",
+        "",
+        counts,
+        "",
+        "| release | state | since (UTC) | why |",
+        "| --- | --- | --- | --- |",
+    ]
+    return "\n".join([*head, *lines, *more]) + "\n"
+
+
+def _since(ledger: Ledger, name: str) -> int:
+    sighting = ledger.names[name]
+    release = ledger.releases.get(sighting.release)
+    return release.since if release else sighting.seen
+
+
+def _reason(ledger: Ledger, name: str) -> str:
+    sighting = ledger.names[name]
+    release = ledger.releases.get(sighting.release)
+    if release is None:
+        return sighting.reason
+    also = f" (as {release.name})" if release.name != name else ""
+    if release.status == "done":
+        return f"version {release.version}, gate {'passed' if release.passed else 'failed'}{also}"
+    tried = f"attempt {release.attempt}"
+    return (f"{tried}: {release.reason}" if release.status == "failed" else tried) + also
+
+
+def _when(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,141 @@
+"""Every fine-tune on every base."""
+
+from typing import List, NamedTuple  # noqa: UP035 - the form that KFP reads
+
+from kfp import dsl
+from kfp.dsl import Artifact, Input, Model
+
+from components.chart_grid.component import chart_grid
+from components.evaluate.component import evaluate
+from components.finetune.component import finetune
+from components.pick_pair.component import pick_pair
+from components.resolve_bases.component import resolve_bases
+from components.save_checkpoint.component import save_checkpoint
+from components.transfer.component import transfer
+from pipelines.checks import check_grid
+from pipelines.task import box, parallelism, pipeline, task
+
+
+class OfBases(NamedTuple):
+    """What was made for each base."""
+
+    bases: List[Model]  # noqa: UP006
+    tuned: List[Model]  # noqa: UP006
+    bare_evaluations: List[Artifact]  # noqa: UP006
+    tuned_evaluations: List[Artifact]  # noqa: UP006
+
+
+class OfPairs(NamedTuple):
+    """What was made for each transfer."""
+
+    evaluations: List[Artifact]  # noqa: UP006
+    statistics: List[Artifact]  # noqa: UP006
+
+
+@pipeline()
+def finetune_each(bases: list, recipe: str, dataset: str, suite: str) -> OfBases:  # type: ignore[type-arg]
+    """Save, fine-tune and evaluate each base."""
+    with dsl.ParallelFor(bases, name="each base", parallelism=parallelism()) as base:
+        saved = task(save_checkpoint(reference=base.reference, state=base.state, role=base.label), "save")
+        checkpoint = saved.outputs["checkpoint"]
+        tuned = task(finetune(base=checkpoint, role=base.label, recipe=recipe, dataset=dataset), "fine-tune")
+        bare_found = task(evaluate(checkpoint=checkpoint, role=base.label, suite=suite), "evaluate bare")
+        tuned_found = task(
+            evaluate(checkpoint=tuned.outputs["tuned"], role=base.tuned, suite=suite), "evaluate fine-tuned"
+        )
+    return OfBases(
+        bases=dsl.Collected(checkpoint),
+        tuned=dsl.Collected(tuned.outputs["tuned"]),
+        bare_evaluations=dsl.Collected(bare_found.outputs["evaluation"]),
+        tuned_evaluations=dsl.Collected(tuned_found.outputs["evaluation"]),
+    )
+
+
+@pipeline()
+def transfer_each(
+    pairs: list,  # type: ignore[type-arg]
+    bases: Input[List[Model]],  # noqa: UP006
+    tuned: Input[List[Model]],  # noqa: UP006
+    scale: str,
+    dtype: str,
+    suite: str,
+) -> OfPairs:
+    """Move each base's weight change onto each other base, and evaluate what comes out."""
+    with dsl.ParallelFor(pairs, name="each pair", parallelism=parallelism()) as pair:
+        three = task(pick_pair(bases=bases, tuned=tuned, source=pair.source, target=pair.target), "pick the pair")
+        moved = task(transfer(**three.outputs, scale=scale, dtype=dtype, role=pair.label), "transfer")
+        found = task(evaluate(checkpoint=moved.outputs["recycled"], role=pair.label, suite=suite), "evaluate")
+    return OfPairs(
+        evaluations=dsl.Collected(found.outputs["evaluation"]), statistics=dsl.Collected(moved.outputs["statistics"])
+    )
+
+
+@pipeline(uses=(finetune_each, transfer_each), check=check_grid)
+def grid(
+    bases: str = "",
+    recipe: str = "",
+    dataset: str = "",
+    scale: str = "1",
+    dtype: str = "auto",
+    suite: str = "",
+) -> None:
+    """Fine-tune each of several bases by one recipe, move each weight change onto each other base, and map the scores.
+
+    Every base is fine-tuned once; then target + scale · (FT(source) − source) is written and evaluated for every
+    source and every other target. The report is a heat map of the scores with the bases' own fine-tunes on its
+    diagonal, a table with paired differences, and what the distance of two bases has to do with what is kept. Nothing
+    is registered. A run that stopped goes on from what is done when it is started again.
+
+    A base is named as owner/name@revision on the Hugging Face hub, as family:release for a release that Recycle knows
+    (olmo2-7b:M3), as a folder that the pods can read, as the path of a checkpoint.json that Recycle wrote, or as
+    demo:NAME, a tiny release of the built-in demo world (made on the spot).
+
+    Args:
+        bases: The bases, oldest first, with commas between them; olmo2-7b:grid names the published grid's five; empty
+            means the demo's.
+        recipe: How to fine-tune, by name; empty means the published grid's own, or the demo's.
+        dataset: Conversations to fine-tune on: a .jsonl or .parquet file, or hub:owner/name@revision; the recipe's own
+            where it is empty.
+        scale: λ, the factor on the weight change; 1 is the published method.
+        dtype: What all three are cast to before the arithmetic: auto (the fine-tuned model's own), bfloat16,
+            float16, float32, or stored (no cast).
+        suite: What the models are evaluated on, by name; empty means the published grid's own, or the demo's.
+    """
+    found = task(
+        resolve_bases(
+            bases=bases,
+            chain=False,
+            scale=scale,
+            dtype=dtype,
+            suite=suite,
+            recipe=recipe,
+        ),
+        "resolve",
+    )
+    suite = found.outputs["suite"]
+    of_bases = box(
+        finetune_each(bases=found.outputs["bases"], recipe=found.outputs["recipe"], dataset=dataset, suite=suite),
+        "fine-tune each base",
+    )
+    of_pairs = box(
+        transfer_each(
+            pairs=found.outputs["pairs"],
+            bases=of_bases.outputs["bases"],
+            tuned=of_bases.outputs["tuned"],
+            scale=scale,
+            dtype=dtype,
+            suite=suite,
+        ),
+        "transfer onto each other base",
+    )
+    task(
+        chart_grid(
+            bases=found.outputs["bases"],
+            pairs=found.outputs["pairs"],
+            bare=of_bases.outputs["bare_evaluations"],
+            own=of_bases.outputs["tuned_evaluations"],
+            moved=of_pairs.outputs["evaluations"],
+            statistics=of_pairs.outputs["statistics"],
+        ),
+        "chart the grid",
+    )

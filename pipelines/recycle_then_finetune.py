@@ -1,0 +1,149 @@
+"""Continue fine-tuning from the recycled model, and see how many training steps that saves."""
+
+from typing import List  # noqa: UP035 - the form that KFP reads
+
+from kfp import dsl
+from kfp.dsl import Artifact, Input, Model
+
+from components.chart_lengths.component import chart_lengths
+from components.evaluate.component import evaluate
+from components.finetune.component import finetune
+from components.plan_lengths.component import plan_lengths
+from components.register.component import register
+from components.resolve.component import resolve
+from components.transfer.component import transfer as transfer_step
+from pipelines.checks import check_lengths
+from pipelines.judged import evaluated, saved_checkpoint
+from pipelines.task import box, parallelism, pipeline, task
+
+
+@pipeline()
+def finetune_over_lengths(
+    base: Input[Model],
+    trainings: list,  # type: ignore[type-arg] # the form that KFP reads
+    recipe: str,
+    dataset: str,
+    suite: str,
+) -> List[Artifact]:  # noqa: UP006
+    """Fine-tune one model over several lengths, each a training of its own, and evaluate what comes out."""
+    with dsl.ParallelFor(trainings, name="each length", parallelism=parallelism()) as training:
+        made = task(
+            finetune(base=base, role=training.label, recipe=recipe, dataset=dataset, share=training.share), "fine-tune"
+        )
+        found = task(evaluate(checkpoint=made.outputs["tuned"], role=training.label, suite=suite), "evaluate")
+    evaluations: List[Artifact] = dsl.Collected(found.outputs["evaluation"])  # noqa: UP006
+    return evaluations
+
+
+@pipeline(uses=(finetune_over_lengths,), check=check_lengths)
+def recycle_then_finetune(
+    transfer: str = "",
+    source_base: str = "",
+    source_tuned: str = "",
+    target_base: str = "",
+    recipe: str = "",
+    dataset: str = "",
+    lengths: str = "0.125, 0.25, 0.5",
+    scale: str = "1",
+    dtype: str = "auto",
+    suite: str = "",
+    gate_tolerance: float = 0.02,
+    model_name: str = "recycled-then-finetuned",
+) -> None:
+    """Move a fine-tune onto a new base release, fine-tune further from there, and report the training steps saved.
+
+    The recycled model and the target base are fine-tuned by the same recipe, over all of its steps and over shares of
+    them. The report shows what each reaches after how many steps, and how many the recycled start saves on the way to
+    the directly fine-tuned model's score. The recycled and then fine-tuned model is registered in MLflow: always as
+    `candidate`, and as `champion` when it beats the target base and keeps up with the directly fine-tuned model.
+
+    A checkpoint is named as owner/name@revision on the Hugging Face hub, as family:release for a release that Recycle
+    knows (olmo2-7b:M3, llama3:3.1-instruct), as a folder that the pods can read, as the path of a checkpoint.json that
+    Recycle wrote, or as demo:NAME, a tiny release of the built-in demo world (made on the spot). A transfer fills in
+    what is left empty. Where it and the checkpoints are left empty too, the demo runs.
+
+    Args:
+        transfer: A published transfer by name, such as llama3:3.0-to-3.1.
+        source_base: The base that was fine-tuned (M_s).
+        source_tuned: The fine-tuned model (FT(M_s)).
+        target_base: The new base release (M_t).
+        recipe: How to fine-tune, by name; empty means the transfer's own, or the demo's.
+        dataset: Conversations to fine-tune on: a .jsonl or .parquet file, or hub:owner/name@revision; the recipe's own
+            where it is empty.
+        lengths: Shares of the recipe's steps to train over besides all of them, with commas between them. Each is a
+            training of its own from either start.
+        scale: λ, the factor on the weight change; 1 is the published method.
+        dtype: What all three are cast to before the arithmetic: auto (the fine-tuned model's own), bfloat16,
+            float16, float32, or stored (no cast).
+        suite: What the models are evaluated on, by name; empty means the transfer's own, or the demo's.
+        gate_tolerance: How far the model may score below the directly fine-tuned one and still pass, as a share (0.02
+            is two points).
+        model_name: The registered model in MLflow.
+    """
+    planned = task(plan_lengths(lengths=lengths), "plan the lengths")
+    found = task(
+        resolve(
+            transfer=transfer,
+            source_base=source_base,
+            source_tuned=source_tuned,
+            target_base=target_base,
+            scale=scale,
+            dtype=dtype,
+            suite=suite,
+            recipe=recipe,
+            finetunes=False,
+            continues=True,
+            gate_tolerance=gate_tolerance,
+            model_name=model_name,
+        ),
+        "resolve",
+    )
+    parents = {
+        "source_base": saved_checkpoint(found, "source_base", "source base"),
+        "source_tuned": saved_checkpoint(found, "source_tuned", "source fine-tuned"),
+        "target_base": saved_checkpoint(found, "target_base", "target base"),
+    }
+    suite, recipe = found.outputs["suite"], found.outputs["recipe"]
+    recycled = task(transfer_step(**parents, scale=scale, dtype=dtype), "transfer").outputs["recycled"]
+    starts = {"recycled": recycled, "target base": parents["target_base"]}
+    bare = {role: evaluated(start, role, suite) for role, start in starts.items()}
+    given = {"recipe": recipe, "dataset": dataset}
+    whole = {
+        role: task(finetune(base=start, role=role, **given), f"fine-tune {role}").outputs["tuned"]
+        for role, start in starts.items()
+    }
+    judged = {role: evaluated(tuned, f"{role} fine-tuned", suite) for role, tuned in whole.items()}
+    trainings = {"recycled": planned.outputs["recycled"], "target base": planned.outputs["target_base"]}
+    shorter = {
+        role: box(
+            finetune_over_lengths(base=start, trainings=trainings[role], suite=suite, **given), f"shorter, from {role}"
+        ).output
+        for role, start in starts.items()
+    }
+    verdict = task(
+        chart_lengths(
+            recycled_evaluation=bare["recycled"],
+            target_base_evaluation=bare["target base"],
+            recycled_tuned=whole["recycled"],
+            recycled_tuned_evaluation=judged["recycled"],
+            target_tuned_evaluation=judged["target base"],
+            recycled_shorter=shorter["recycled"],
+            target_shorter=shorter["target base"],
+            recycled_trainings=trainings["recycled"],
+            target_trainings=trainings["target base"],
+            gate_tolerance=gate_tolerance,
+        ),
+        "chart the training steps",
+    )
+    task(
+        register(
+            recycled=recycled,
+            **parents,
+            tuned_further=whole["recycled"],
+            evaluation=judged["recycled"],
+            passed=verdict.outputs["passed"],
+            reason=verdict.outputs["reason"],
+            model_name=model_name,
+        ),
+        "register",
+    )
