@@ -65,6 +65,7 @@ def recycle(
         "resolve",
     )
     judged = recycle_resolved(found, scale=scale, dtype=dtype, gate_tolerance=gate_tolerance, model_name=model_name)
+    # Of two registered models the later one gets the aliases: it must be the search's.
     with dsl.If(scale_search != "", name="search the scale"):
         search_scale(
             **judged.comparison,
@@ -73,4 +74,4 @@ def recycle(
             suite=found.outputs["suite"],
             quick_suite=found.outputs["quick_suite"],
             model_name=model_name,
-        ).set_display_name("try each scale")
+        ).set_display_name("try each scale").after(judged.registered)

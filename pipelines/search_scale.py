@@ -82,6 +82,7 @@ def search_scale(
         ),
         "choose the scale",
     )
+    # KFP's local runner takes a task's output of any other name for a parameter of the pipeline, and skips the box.
     with dsl.If(choice.outputs["Output"] == True, name="judge the chosen scale"):  # noqa: E712 - KFP overloads ==
         chosen = choice.outputs["chosen"]
         evaluation = evaluated(chosen, CHOSEN, suite)

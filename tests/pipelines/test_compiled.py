@@ -84,6 +84,7 @@ def test_a_search_of_the_scale_is_a_box_that_nothing_waits_for(tmp_path):
     tasks = spec["root"]["dag"]["tasks"]
     (box,) = (key for key, task in tasks.items() if task["taskInfo"]["name"] == "search the scale")
     assert "scale_search'] != ''" in tasks[box]["triggerPolicy"]["condition"]
+    assert "register" in tasks[box]["dependentTasks"], "its model is registered after the main line's"
     assert not [key for key, task in tasks.items() if box in task.get("dependentTasks", ())]
     inside = {
         task["taskInfo"]["name"]

@@ -122,6 +122,7 @@ def test_a_clearly_better_scale_is_judged_on_the_whole_suite_and_registered_besi
     client = MlflowClient(f"sqlite:///{folder}/home/mlflow.db")
     versions = {version.version: version for version in client.search_model_versions("name='tiny'")}
     assert {version.tags["recycle.scale"] for version in versions.values()} == {"1.0", "4.0"}
+    assert client.get_model_version_by_alias("tiny", "candidate").tags["recycle.scale"] == "4.0"
     experiment = client.get_experiment_by_name("recycle").experiment_id
     (parent,) = client.search_runs([experiment], f"tags.`recycle.run_id` = '{result['run_id']}'")
     assert (parent.data.tags["gate"], parent.data.tags["gate at the chosen scale"]) == ("failed", "passed")
