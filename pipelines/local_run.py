@@ -115,11 +115,10 @@ def run_pipeline(name: str, parameters: Mapping[str, Any], say: Callable[[str], 
     try:
         run_program(command, log=folder / "log.txt", env=environment, on_line=follower.line)
     except ProgramFailed as error:
-        failure = follower.failure(error)
-        if follower.is_cut_off:
+        if follower.killed:
             with suppress(ServiceUnavailable):  # why the run ended matters more
-                close_run(run_id, failure.problem)
-        raise failure from None
+                close_run(run_id, follower.killed)
+        raise follower.failure(error) from None
     result.seconds = follower.elapsed()
     _keep_report(result, folder)
     return result
@@ -132,7 +131,7 @@ class _Follower:
         self._result = result
         self._say = say
         self._started = self._mark = time.monotonic()
-        self._running = ""
+        self._running = self._killed = ""
         self._failure: RecycleError | None = None
 
     def elapsed(self) -> float:
@@ -140,9 +139,10 @@ class _Follower:
         return round(time.monotonic() - self._started, 1)
 
     @property
-    def is_cut_off(self) -> bool:
-        """Whether a step began and never said how it ended."""
-        return bool(self._running)
+    def killed(self) -> str:
+        """What became of a step that began and never said how it ended, empty where there is none."""
+        name = self._killed or self._running
+        return name and f"step {name!r} was killed before it could say why, most likely because memory ran out"
 
     def line(self, line: str) -> None:
         """Take one line of output."""
@@ -153,6 +153,7 @@ class _Follower:
     def _event(self, event: dict[str, Any]) -> None:
         name, kind = event["step"], event["event"]
         if kind == "started":
+            self._killed = self._killed or self._running  # one step runs at a time; those beside a failed one go on
             self._running = name
             self._say(f"  → {name}")
             return
@@ -173,9 +174,8 @@ class _Follower:
         """The error that tells best why the worker ended."""
         if self._failure is not None:
             return self._failure
-        if self._running:
-            problem = f"step {self._running!r} was killed before it could say why, most likely because memory ran out"
-            return ProgramFailed(problem, do=self._next("free some memory"))
+        if self.killed:
+            return ProgramFailed(self.killed, do=self._next("free some memory"))
         return ProgramFailed(f"the run ended without a word: {error.problem}", do=self._next(error.do))
 
     def _next(self, do: str) -> str:

@@ -49,7 +49,7 @@ def runs(suite: LmEvalSuite) -> tuple[tuple[LmEvalTask, ...], ...]:
 
 def request(
     suite: LmEvalSuite, tasks: Sequence[LmEvalTask], *, model: Path, chat: bool, backend: Backend, gpus: int
-) -> dict[str, Any]:
+) -> dict[str, dict[str, Any] | None]:
     """The arguments of the harness's `TaskManager` and `simple_evaluate` for the checkpoint in `model`, and of `drawn`.
 
     Questions are conversations where `chat` is true. The harness's own tasks are left out where the suite brings a

@@ -117,6 +117,22 @@ def world(tmp_path_factory):
     return World(tmp_path_factory.mktemp("world"))
 
 
+@pytest.fixture
+def start(world):
+    """Start a run by its recipe; it ends with the test at the latest."""
+    started = []
+
+    def start(recipe):
+        started.append(world.start(recipe))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
 def descendants(process: int) -> list[int]:
     """Every process that it started, directly or not, the youngest last."""
     children = {}
@@ -141,12 +157,13 @@ def wait_until_it_learns(world, process):
         if started and any("loss" in run.data.metrics for run in world.runs(process)):
             return
         time.sleep(0.2)
-    pytest.fail(process.communicate(timeout=60)[0])
+    process.kill()
+    pytest.fail(process.communicate()[0])
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)
-def test_a_loss_that_is_no_number_fails_the_run_and_nothing_is_kept(trainer, world, tmp_path):
-    process = world.start(write_recipe(tmp_path, trainer, learning_rate=1e30, max_steps=50))
+def test_a_loss_that_is_no_number_fails_the_run_and_nothing_is_kept(trainer, start, world, tmp_path):
+    process = start(write_recipe(tmp_path, trainer, learning_rate=1e30, max_steps=50))
     said = process.communicate()[0]
     assert process.returncode == 1, said
     assert f"step '{TRAINING}' failed: the loss became nan by step" in said
@@ -159,12 +176,12 @@ def test_a_loss_that_is_no_number_fails_the_run_and_nothing_is_kept(trainer, wor
     world.check_that_nothing_came_of_it()
 
 
-def test_the_process_of_the_step_is_killed(world, tmp_path):
-    process = world.start(write_recipe(tmp_path, "trl"))
+def test_the_process_of_the_step_is_killed(start, world, tmp_path):
+    process = start(write_recipe(tmp_path, "trl"))
     wait_until_it_learns(world, process)
     worker, step, *_ = descendants(process.pid)
     os.kill(step, signal.SIGKILL)
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate()[0]
     assert process.returncode == 1, said
     assert f"step '{TRAINING}' was killed before it could say why" in said
     training, parent = world.runs(process)
@@ -177,12 +194,12 @@ def test_the_process_of_the_step_is_killed(world, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.skipif("RECYCLE_OPEN_INSTRUCT" not in OPEN_INSTRUCT, reason="it names no checkout")
-def test_the_process_that_trains_is_killed_under_open_instruct(world, tmp_path):
-    process = world.start(write_recipe(tmp_path, "open-instruct"))
+def test_the_process_that_trains_is_killed_under_open_instruct(start, world, tmp_path):
+    process = start(write_recipe(tmp_path, "open-instruct"))
     wait_until_it_learns(world, process)
     trains = [pid for pid in descendants(process.pid) if is_training(pid)]
     os.kill(trains[0], signal.SIGKILL)
-    said = process.communicate(timeout=120)[0]
+    said = process.communicate()[0]
     assert process.returncode == 1, said
     assert f"step '{TRAINING}' failed: Open-Instruct failed: one of its processes was killed (SIGKILL)" in said
     training, parent = world.runs(process)
@@ -198,6 +215,42 @@ def is_training(pid: int) -> bool:
         return b"\0RANK=" in (Path("/proc") / str(pid) / "environ").read_bytes()
     except OSError:
         return False
+
+
+def end_with(events, monkeypatch):
+    """A run whose worker says so and ends with an error; what MLflow is told to close is returned with the error."""
+    closed = []
+
+    def run_program(command, *, on_line, **_):
+        for step, event in events:
+            on_line(EVENT_MARK + json.dumps({"step": step, "event": event, "outcome": {}, "problem": "p", "do": "d"}))
+        raise ProgramFailed("the worker ended", do="read on")
+
+    monkeypatch.setattr(local_run, "run_program", run_program)
+    monkeypatch.setattr(local_run, "_check", lambda parameters: None)
+    monkeypatch.setattr(local_run, "close_run", lambda run_id, failure: closed.append(failure))
+    with pytest.raises(ProgramFailed) as caught:
+        local_run.run_pipeline("recycle", {}, lambda line: None)
+    return closed, caught.value.problem
+
+
+def test_a_step_that_was_killed_is_known_when_branches_beside_it_go_on(monkeypatch):
+    events = [("transfer", "started"), ("evaluate", "started"), ("evaluate", "ended")]
+    closed, problem = end_with(events, monkeypatch)
+    assert closed == ["step 'transfer' was killed before it could say why, most likely because memory ran out"]
+    assert problem == closed[0]
+
+
+def test_of_a_step_that_failed_and_one_that_was_killed_each_is_told_its_own(monkeypatch):
+    events = [("transfer", "started"), ("transfer", "failed"), ("evaluate", "started")]
+    closed, problem = end_with(events, monkeypatch)
+    assert problem == "step 'transfer' failed: p"
+    assert closed == ["step 'evaluate' was killed before it could say why, most likely because memory ran out"]
+
+
+def test_nothing_is_closed_where_every_step_said_how_it_ended(monkeypatch):
+    closed, _ = end_with([("transfer", "started"), ("transfer", "failed")], monkeypatch)
+    assert closed == []
 
 
 def test_an_mlflow_that_is_gone_does_not_hide_why_a_run_ended(tmp_path, monkeypatch):
