@@ -77,6 +77,7 @@ def world(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_clearly_better_scale_is_judged_on_the_whole_suite_and_registered_beside_the_main_line(world):
     from mlflow import MlflowClient
 
