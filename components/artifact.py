@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from components.checkpoint import Checkpoint
+from components.errors import BadParameter
 from components.evaluation import Evaluation
 
 
@@ -44,5 +45,15 @@ def read_evaluation(artifact: ModelArtifact) -> Evaluation:
 
 
 def by_role(artifacts: Iterable[Given]) -> dict[str, Given]:
-    """The artifacts that a loop made, by the role that each of its iterations had."""
-    return {str(artifact.metadata["role"]): artifact for artifact in artifacts}
+    """The artifacts that a loop made, by the role that each of its iterations had.
+
+    Raises:
+        BadParameter: two had the same.
+    """
+    found: dict[str, Given] = {}
+    for artifact in artifacts:
+        role = str(artifact.metadata["role"])
+        if role in found:
+            raise BadParameter(f"two iterations of a loop are called {role!r}", do="give the bases other names")
+        found[role] = artifact
+    return found

@@ -149,7 +149,12 @@ def _check_file(address: str) -> None:
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, or a sqlite file under RECYCLE_HOME."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{settings.home() / 'mlflow.db'}"
+    return _server() or f"sqlite:///{settings.home() / 'mlflow.db'}"
+
+
+def _server() -> str:
+    """The address that the environment names; KFP's plugin sets the first variable, our pipelines the second."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("RECYCLE_TRACKING_URI") or ""
 
 
 @contextmanager
@@ -173,7 +178,7 @@ def mlflow_errors() -> Iterator[None]:
 
 
 def _open(step: str) -> Tracker:
-    embedded = not os.environ.get("MLFLOW_TRACKING_URI")  # MLflow itself sets it when a client connects
+    embedded = not _server()  # asked now, since MLflow itself sets the variable when a client connects
     if embedded:
         with disk_errors(settings.home()):
             settings.home().mkdir(parents=True, exist_ok=True)

@@ -67,7 +67,7 @@ class StepResources(BaseModel):
     tolerations: tuple[Toleration, ...]
     timeout: str = Field(pattern=r"^\d+[smhd]$")
     retries: int = Field(ge=0, le=10)
-    """Tries after one that ended for no fault of the step's: a lost node, an eviction."""
+    """Tries after one that ended for no fault of the step's: a pod that was deleted or lost with its node."""
 
     @property
     def timeout_s(self) -> int:

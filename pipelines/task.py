@@ -17,16 +17,16 @@ NON_ROOT = 10001
 
 SCRATCH = "/scratch"
 
-PLACES = (
-    "RECYCLE_STORE",
-    "RECYCLE_MEMORY",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_REGION",
-    "MLFLOW_TRACKING_URI",
-    "MLFLOW_EXPERIMENT_NAME",
-    "HF_ENDPOINT",
-)
-"""Where services are: keys of the ConfigMap `recycle`, of which some may be missing."""
+RETRYING_S = 3600
+"""Between a step's tries, all of them together."""
+
+PLACES = {
+    **{name: name for name in ("RECYCLE_STORE", "RECYCLE_MEMORY", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "HF_ENDPOINT")},
+    "MLFLOW_EXPERIMENT_NAME": "MLFLOW_EXPERIMENT_NAME",
+    # KFP's MLflow plugin sets this variable itself, and a pod with one from a value and a reference is refused.
+    "MLFLOW_TRACKING_URI": "RECYCLE_TRACKING_URI",
+}
+"""Where services are: the variable for each key of the ConfigMap `recycle`, of which some may be missing."""
 
 SECRETS = {
     "recycle-store": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
@@ -127,10 +127,17 @@ def task(made: PipelineTask, name: str) -> PipelineTask:
     settings = resources.steps[step]
     made.set_display_name(name).set_caching_options(resources.caching and step in PURE)
     made.set_container_image(resources.image(step))
-    # Argo, as KFP installs it, tries again what ended with an error of the cluster, and nothing that a step's own
-    # failure ended; steps resume by themselves, so that a second try goes on where the first one was.
+    # Argo, as KFP installs it, tries again after an error of the cluster, such as a lost pod, and never after a step's
+    # own failure; steps resume by themselves, so that a second try goes on where the first one was.
     if settings.retries:
-        made.set_retry(num_retries=settings.retries, backoff_duration="60s", backoff_factor=2.0)
+        # From the first try's start; whatever runs then is ended, too. KFP's default is an hour.
+        longest = (settings.retries + 1) * settings.timeout_s + RETRYING_S
+        made.set_retry(
+            num_retries=settings.retries,
+            backoff_duration="60s",
+            backoff_factor=2.0,
+            backoff_max_duration=f"{longest}s",
+        )
     kubernetes.set_security_context(made, run_as_user=NON_ROOT, run_as_group=NON_ROOT, run_as_non_root=True)
     kubernetes.set_image_pull_policy(made, "IfNotPresent")
     kubernetes.set_timeout(made, settings.timeout_s)
@@ -176,7 +183,7 @@ def _place(made: PipelineTask, settings: StepResources) -> None:
 
 
 def _environment(made: PipelineTask, resources: Resources) -> None:
-    kubernetes.use_config_map_as_env(made, "recycle", {name: name for name in PLACES}, optional=True)
+    kubernetes.use_config_map_as_env(made, "recycle", PLACES, optional=True)
     for secret, names in SECRETS.items():
         kubernetes.use_secret_as_env(made, secret, {name: name for name in names}, optional=True)
     if made.component_spec.name in TELLING:

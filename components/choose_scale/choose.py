@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from components.evaluation import Evaluation
-from components.paired import Estimates, difference, scores
+from components.paired import Estimate, Estimates, Z, difference, scores
 from components.reporting.text import interval, percent, points
 
 
@@ -38,7 +39,8 @@ class Choice:
 def choose(main: tuple[float, Evaluation], others: Sequence[tuple[float, Evaluation]]) -> Choice:
     """Choose the best mean score among the points that beat the main one clearly; without any, keep the main one.
 
-    Clearly: the paired 95 % interval of the lead lies above 0. The main λ is the published method's unless somebody
+    Clearly: the paired 95 % interval of the lead lies above 0, widened for as many tries as there are (Bonferroni:
+    each has its share of the 5 %). The main λ is the published method's unless somebody
     set another, and the best of several scores is higher than its model deserves, so that a mere lead is no reason to
     leave it.
 
@@ -54,7 +56,7 @@ def choose(main: tuple[float, Evaluation], others: Sequence[tuple[float, Evaluat
         Point(scale=scale, evaluation=found, scores=scores(found), lead=difference(found, main[1]))
         for scale, found in others
     ]
-    clear = [point for point in tried if point.lead and point.lead.mean.low > 0]
+    clear = [point for point in tried if point.lead and _low(point.lead.mean, len(tried)) > 0]
     chosen = max(clear, key=_score, default=first)
     return Choice(
         points=tuple(sorted((first, *tried), key=lambda point: point.scale)),
@@ -62,6 +64,12 @@ def choose(main: tuple[float, Evaluation], others: Sequence[tuple[float, Evaluat
         chosen=chosen,
         reason=_reason(first, max(tried, key=_score), chosen),
     )
+
+
+def _low(lead: Estimate, tries: int) -> float:
+    """The lower end of an interval that holds for all of so many leads together with 95 %."""
+    wider = NormalDist().inv_cdf(1 - 0.025 / tries) / Z
+    return lead.value - wider * (lead.value - lead.low)
 
 
 def _score(point: Point) -> float:
@@ -76,8 +84,9 @@ def _reason(main: Point, best: Point, chosen: Point) -> str:
             f"{kept}, with a 95 % interval of {interval(chosen.lead.mean)}: it is chosen."
         )
     if best.lead and _score(best) > _score(main):
+        reaches = "reaches 0" if best.lead.mean.low <= 0 else "reaches 0 when it is widened for all tries"
         return (
             f"{kept} is kept: λ = {best.scale:g} scores {percent(_score(best))} %, but the 95 % interval of its lead, "
-            f"{interval(best.lead.mean)}, reaches 0."
+            f"{interval(best.lead.mean)}, {reaches}."
         )
     return f"{kept} is kept: no other λ scores higher."

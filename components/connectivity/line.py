@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from components.connectivity.unmeasured import Unmeasured
+from components.errors import RecycleError
 from components.folder import FolderSource
 from components.forecast import Line
 from components.layout import Layout, read_layout
@@ -43,7 +44,7 @@ class _Place:
     device: str
     dtype: torch.dtype
     bytes: int
-    """Of memory, in all."""
+    """Of memory: what is free of a GPU's, and all of the host's."""
 
 
 def measure_line(source: Path, target: Path) -> Line:
@@ -61,9 +62,20 @@ def measure_line(source: Path, target: Path) -> Line:
     bases = read_layout(FolderSource(path=source)), read_layout(FolderSource(path=target))
     _check_shapes(*bases)
     place = _place()
-    _check_room(bases[1].parameters, place)
-    model = _load(target, place)
-    between = _Between(model, *bases)
+    _check_room(bases[1], place)
+    try:
+        return _measured(_load(target, place), *bases)
+    except (Unmeasured, RecycleError):
+        raise
+    # Whatever a model class or a GPU raises, it is the same to whoever waits for the transfer: there is no measurement.
+    except Exception as error:
+        logger.info("the model could not be measured", exc_info=True)
+        first_line = next(iter(str(error).strip().splitlines()), "")
+        raise Unmeasured(f"the model did not run ({type(error).__name__}: {first_line[:300]})") from None
+
+
+def _measured(model: Any, source: Layout, target: Layout) -> Line:  # noqa: ANN401 - transformers has no types
+    between = _Between(model, source, target)
     with torch.inference_mode():
         ids = torch.cat([_text(between.at(end), SEED + number) for number, end in enumerate((SHARES[0], SHARES[-1]))])
         losses = tuple(_loss(between.at(share), ids) for share in SHARES)
@@ -119,12 +131,14 @@ def _check_shapes(source: Layout, target: Layout) -> None:
 def _place() -> _Place:
     if torch.cuda.is_available():
         dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-        return _Place(device="cuda", dtype=dtype, bytes=torch.cuda.get_device_properties(0).total_memory)
+        return _Place(device="cuda", dtype=dtype, bytes=torch.cuda.mem_get_info()[0])
     return _Place(device="cpu", dtype=torch.float32, bytes=host_bytes())
 
 
-def _check_room(parameters: int, place: _Place) -> None:
-    needed = int(SPARE * parameters * place.dtype.itemsize)
+def _check_room(layout: Layout, place: _Place) -> None:
+    # The largest tensor is there three times more in float32 while it is interpolated.
+    largest = max((tensor.entry.elements for tensor in layout.tensors.values()), default=0)
+    needed = int(SPARE * layout.parameters * place.dtype.itemsize) + 3 * 4 * largest
     if needed > place.bytes:
         raise Unmeasured(
             f"the model needs {human_bytes(needed)} of memory, and the {place.device} has {human_bytes(place.bytes)}"

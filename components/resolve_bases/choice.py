@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from components.errors import BadParameter
 from components.families import find_grid
@@ -60,8 +61,12 @@ def labels(references: Sequence[str]) -> tuple[str, ...]:
 
 
 def _numbered(names: Sequence[str]) -> Iterator[str]:
-    for index, name in enumerate(names):
-        yield name if names.count(name) == 1 else f"{name}-{index + 1}"
+    used = {name for name in names if names.count(name) == 1}
+    for name in names:
+        numbers = (f"{name}-{number}" for number in count(1))
+        label = name if names.count(name) == 1 else next(one for one in numbers if one not in used)
+        used.add(label)
+        yield label
 
 
 def _short(reference: str) -> str:

@@ -152,6 +152,10 @@ class PodRunner:
         container = self._spec["deploymentSpec"]["executors"][f"exec-{task}"]["container"]
         assert image == container["image"]
         volumes, mounts = self._volumes(platform)
+        environment = [*self._plugin(run), *self._environment(platform)]
+        names = [variable["name"] for variable in environment]
+        # Argo merges by name: a value and a reference of one name would be one entry with both, which is refused.
+        assert len(set(names)) == len(names), names
         metadata = platform.get("podMetadata", {})
         security = {name: value for name, value in platform["securityContext"].items() if name != "runAsNonRoot"}
         return {
@@ -171,8 +175,7 @@ class PodRunner:
                         "image": image,
                         "imagePullPolicy": platform["imagePullPolicy"],
                         "command": command,
-                        # In this order: of two that have one name, the pipeline's own counts.
-                        "env": [*self._plugin(run), *self._environment(platform)],
+                        "env": environment,
                         "resources": self._resources(container["resources"]),
                         "volumeMounts": mounts,
                         # KFP sets the rest of this on every task's container.

@@ -131,7 +131,10 @@ class TestEveryTask:
             assert (places["configMapName"], places["optional"]) == ("recycle", True)
             names = {pair["configMapKey"]: pair["envVar"] for pair in places["keyToEnv"]}
             assert {"RECYCLE_STORE", "AWS_ENDPOINT_URL_S3", "MLFLOW_TRACKING_URI"} <= set(names)
+            assert names.pop("MLFLOW_TRACKING_URI") == "RECYCLE_TRACKING_URI"
             assert all(key == variable for key, variable in names.items())
+            # Where KFP's MLflow plugin sets one of these too, no pod can be made.
+            assert not {"MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"} & set(names.values())
             secrets = ["recycle-store", "recycle-hub"] + (["recycle-webhook"] if step in ("watch", "settle") else [])
             assert [secret["secretName"] for secret in settings["secretAsEnv"]] == secrets
             fields = {field["name"]: field["fieldPath"] for field in settings["fieldPathAsEnv"]}
@@ -139,6 +142,13 @@ class TestEveryTask:
             assert ("RECYCLE_SCRATCH_EVALUATE" in fields) == (step == "resolve")
             # They would reach the steps of a run on one machine too, and an unresolved channel goes unnoticed.
             assert "env" not in container
+
+
+def test_a_second_try_may_take_as_long_as_the_first(tmp_path):
+    spec = compile_in_memory("finetune-and-recycle", "gpu")["spec"]
+    policy = spec["root"]["dag"]["tasks"]["finetune"]["retryPolicy"]
+    timeout = load_resources("gpu").steps["finetune"].timeout_s
+    assert int(policy["backoffMaxDuration"].removesuffix("s")) > (policy["maxRetryCount"] + 1) * timeout
 
 
 def test_steps_that_follow_from_their_inputs_alone_are_cached_and_no_others(compiled, name, tmp_path):

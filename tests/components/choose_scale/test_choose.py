@@ -51,6 +51,15 @@ def test_a_lead_that_may_be_chance_is_not():
     assert choice.reason.endswith("reaches 0.")
 
 
+def test_a_lead_that_is_clear_by_itself_is_not_when_it_is_the_best_of_five():
+    main, better = evaluation(0.50), evaluation(0.55)
+    assert choose((1.0, main), [(1.5, better)]).chosen.scale == 1.5
+    others = [(scale, evaluation(0.2)) for scale in (0.2, 0.4, 0.6, 0.8)]
+    choice = choose((1.0, main), [(1.5, better), *others])
+    assert choice.chosen is choice.main
+    assert choice.reason.endswith("reaches 0 when it is widened for all tries.")
+
+
 def test_the_best_is_kept_where_none_is_better():
     choice = choose((1.0, evaluation(0.9)), [(0.5, evaluation(0.9)), (1.5, evaluation(0.2))])
     assert not choice.moved

@@ -59,6 +59,7 @@ def test_labels_are_short_different_and_of_plain_characters():
         "ft",
     )
     assert labels(["/one/base", "/two/base", "/three/other"]) == ("base-1", "base-2", "other")
+    assert labels(["/a/step", "/b/step", "/c/step-2"]) == ("step-1", "step-3", "step-2")
     strange = labels(["/x/Ünïcode's | base", "/y/…"])
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", label) for label in strange)
     assert len(set(strange)) == 2
