@@ -192,13 +192,24 @@ def taken(ledger: Ledger, one: Listed, digest: str, *, now: int, run: str, track
     return ledger.with_release(digest, attempt), True
 
 
-def overdue(release: Release, retry_after_s: int, now: int) -> bool:
-    """Whether an attempt goes on for so long that it is taken for broken off."""
-    return release.status == "running" and now >= release.since + wait_s(retry_after_s, release.attempt)
+def overdue(release: Release, retry_after_s: int, now: int, *, goes_on: bool = False) -> bool:
+    """Whether an attempt has not ended for so long that it is taken for broken off.
+
+    Args:
+        release: what is attempted.
+        retry_after_s: what lies between the beginnings of the first attempt and the second.
+        now: seconds since the epoch.
+        goes_on: whether its run is known to go on, which then has the longest wait.
+    """
+    longest_s = LONGEST_WAIT_S if goes_on else wait_s(retry_after_s, release.attempt)
+    return release.status == "running" and now >= release.since + longest_s
 
 
 def failed(ledger: Ledger, reasons: Mapping[str, tuple[str, str]], retry_after_s: int, now: int) -> Ledger:
     """Note attempts that did not end well, unless they were settled, or taken anew, meanwhile.
+
+    The next one's time counts from the beginning of this; where that has passed already, from now, so that an attempt
+    that was given up wrongly has time to show it.
 
     Args:
         ledger: the one to change.
@@ -209,10 +220,12 @@ def failed(ledger: Ledger, reasons: Mapping[str, tuple[str, str]], retry_after_s
     for digest, (run, reason) in reasons.items():
         known = ledger.releases.get(digest)
         if known is not None and known.status == "running" and known.run == run:
+            wait = wait_s(retry_after_s, known.attempt)
+            retry_at = known.since + wait
             changes = {
                 "status": "failed",
                 "since": now,
-                "retry_at": known.since + wait_s(retry_after_s, known.attempt),
+                "retry_at": retry_at if retry_at > now else now + wait,
                 "reason": short(reason),
             }
             ledger = ledger.with_release(digest, known.model_copy(update=changes))

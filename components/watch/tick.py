@@ -42,6 +42,15 @@ class Run:
     """Its run in MLflow."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """What is known of an attempt that says in the ledger that it goes on; with neither, nothing is."""
+
+    over: str = ""
+    """Why it is over."""
+    goes_on: bool = False
+
+
 @dataclass(kw_only=True)
 class Tick:
     """What a tick found."""
@@ -65,7 +74,7 @@ def tick(
     place: Place,
     look: Callable[[str], Judgement],
     run: Run,
-    ended: Callable[[Release], str | None],
+    ended: Callable[[Release], Heard],
     retry_after_s: int,
     now: int,
 ) -> Tick:
@@ -78,7 +87,7 @@ def tick(
         place: where releases appear.
         look: judges a reference.
         run: takes the release.
-        ended: why an attempt is over that says in the ledger that it goes on, None while it is not, as far as is known.
+        ended: whether an attempt is over that says in the ledger that it goes on.
         retry_after_s: what lies between the beginnings of a first attempt that failed and the second.
         now: seconds since the epoch.
 
@@ -107,17 +116,17 @@ def tick(
 
 
 def _broken_off(
-    ledger: Ledger, run: Run, ended: Callable[[Release], str | None], retry_after_s: int, now: int
+    ledger: Ledger, run: Run, ended: Callable[[Release], Heard], retry_after_s: int, now: int
 ) -> dict[str, tuple[str, str]]:
     """Run and reason of the attempts that are over without having said so."""
     found = {}
     for digest, release in ledger.releases.items():
         if release.status == "running" and release.run != run.id:
-            reason = ended(release)
-            if reason is None and overdue(release, retry_after_s, now):
-                reason = "broken off: it has not come to an end in time"
-            if reason is not None:
-                found[digest] = (release.run, reason)
+            heard = ended(release)
+            if heard.over:
+                found[digest] = (release.run, heard.over)
+            elif overdue(release, retry_after_s, now, goes_on=heard.goes_on):
+                found[digest] = (release.run, "broken off: it has not come to an end in time")
     return found
 
 

@@ -114,6 +114,18 @@ class TestAttempts:
         assert not overdue(ledger.releases["content"], HOUR, 3 * HOUR - 1)
         assert overdue(ledger.releases["content"], HOUR, 3 * HOUR)
 
+    def test_one_that_is_noted_late_is_due_after_its_wait_and_not_at_once(self):
+        one = listed("a")
+        ledger, _ = take(with_seen(Ledger(), [one], 0), one, "content")
+        ledger = failed(ledger, {"content": ("run", "broken off")}, HOUR, HOUR)
+        assert due(ledger, [one], 2 * HOUR - 1) == []
+        assert due(ledger, [one], 2 * HOUR) == [one]
+
+    def test_one_whose_run_goes_on_is_overdue_after_the_longest_wait(self):
+        ledger, _ = take(with_seen(Ledger(), [listed("a")], 0), listed("a"), "content")
+        assert not overdue(ledger.releases["content"], HOUR, LONGEST_WAIT_S - 1, goes_on=True)
+        assert overdue(ledger.releases["content"], HOUR, LONGEST_WAIT_S, goes_on=True)
+
     def test_an_old_run_does_not_fail_for_a_new_one_or_for_one_that_is_done(self):
         one = listed("a")
         ledger, _ = take(with_seen(Ledger(), [one], 0), one, "content")
