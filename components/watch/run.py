@@ -24,7 +24,7 @@ from components.webhook import notify
 SETTLING_S = 600
 """What passes between the end of a pipeline's MLflow run, which `register` tells, and the end of `settle`."""
 RETRYING_S = 600
-"""What passes at most until a cluster tries a step again that failed or was killed: its run in MLflow is open again then."""
+"""What passes at most until a cluster tries a step again, which opens its run in MLflow again."""
 SHOWN = 200
 """Rows of the table; the ledger holds the rest."""
 

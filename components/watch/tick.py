@@ -27,6 +27,8 @@ from components.watch.places import Place
 
 MOST_DATED = 50
 """Names whose date costs a request, of one tick; those that follow have their turn in the next."""
+MOST_UNREADABLE = 3
+"""In a row, of one tick: then it is the hub or the bucket that is down, and not a release."""
 LONGEST_LOOK_S = 600.0
 """Of one tick; what it did not come to is looked at in the next."""
 
@@ -152,20 +154,19 @@ def _take_one(
     run: Run,
     now: int,
 ) -> None:
-    until = time.monotonic() + LONGEST_LOOK_S
+    until, unreadable = time.monotonic() + LONGEST_LOOK_S, 0
     for number, one in enumerate(candidates):
-        if time.monotonic() > until:
+        if time.monotonic() > until or unreadable == MOST_UNREADABLE:
             found.skipped.append(f"{len(candidates) - number} more are looked at in the next tick")
             return
         digest = found.ledger.names[one.name].release  # of one that failed before
         try:
             judgement = Judgement(content=digest) if digest else look(one.reference)
-        except ServiceUnavailable as error:
-            found.skipped.append(f"{one.name} and what is older: {error.problem}")
-            return
         except RecycleError as error:
             found.skipped.append(f"{one.name}: {error.problem}")
+            unreadable = unreadable + 1 if isinstance(error, ServiceUnavailable) else 0
             continue
+        unreadable = 0
         if judgement.refused:
             _refuse(found, store, key, one, judgement)
         elif _take(found, store, key, one, judgement.content, run, now):

@@ -196,9 +196,23 @@ def test_what_cannot_be_looked_at_now_is_skipped_told_and_not_forgotten(world, w
     assert taken(watch()) == "gated"
 
 
+def test_one_that_cannot_be_read_does_not_keep_the_older_ones_waiting(world, watch):
+    for number in range(1, 4):
+        near(world / "base", world / f"releases/r{number}", seed=10 + number)
+
+    def unreadable(reference):
+        if "r1" not in reference:
+            raise ServiceUnavailable("its weights time out", do="wait")
+        return Judgement(content="a" * 64)
+
+    found = watch(look=unreadable)
+    assert taken(found) == "r1"
+    assert [one.rsplit("/")[-1] for one in found.skipped] == ["r3: its weights time out", "r2: its weights time out"]
+
+
 def test_an_outage_is_no_verdict_and_ends_the_look(world, watch):
-    near(world / "base", world / "releases/r1", seed=10)
-    near(world / "base", world / "releases/r2", seed=11)
+    for number in range(1, 6):
+        near(world / "base", world / f"releases/r{number}", seed=10 + number)
     asked = []
 
     def down(reference):
@@ -206,8 +220,9 @@ def test_an_outage_is_no_verdict_and_ends_the_look(world, watch):
         raise ServiceUnavailable("the hub is down", do="wait")
 
     found = watch(look=down)
-    assert (len(asked), found.taken, found.events) == (1, "", [])
-    assert taken(watch()) == "r2"
+    assert (len(asked), found.taken, found.events) == (3, "", [])
+    assert found.skipped[-1] == "2 more are looked at in the next tick"
+    assert taken(watch()) == "r5"
 
 
 def test_a_place_that_cannot_be_listed_fails_the_tick_and_changes_nothing(world, watch):
