@@ -178,6 +178,8 @@ def taken(ledger: Ledger, one: Listed, digest: str, *, now: int, run: str, track
     if sighting is not None and sighting.state == one.state and sighting.release != digest:
         ledger = ledger.with_name(one.name, sighting.model_copy(update={"release": digest, "refused": ""}))
     known = ledger.releases.get(digest)
+    if known is not None and known.status == "running" and run and known.run == run:
+        return ledger, True  # this run's exchange, whose answer was lost
     if known is not None and not (known.status == "failed" and known.retry_at <= now):
         return ledger, False
     attempt = Release(

@@ -69,6 +69,13 @@ class TestWhatIsDue:
         assert due(ledger, [one], 10**12) == []
         assert take(ledger, one, "content", run="other") == (ledger, False)
 
+    def test_a_run_that_finds_its_own_exchange_done_has_taken_the_release(self):
+        one = listed("a")
+        ledger, _ = take(with_seen(Ledger(), [one], 0), one, "content")
+        assert take(ledger, one, "content", now=5) == (ledger, True)
+        nameless, _ = take(with_seen(Ledger(), [one], 0), one, "content", run="")
+        assert take(nameless, one, "content", run="") == (nameless, False)
+
     def test_another_state_of_a_name_is_due_and_an_old_one_is_not(self):
         ledger, _ = take(with_seen(Ledger(), [listed("a")], 0), listed("a"), "content")
         assert with_seen(ledger, [listed("a")], 5) is ledger
