@@ -69,6 +69,8 @@ class Release(BaseModel):
     name: str
     """The one that it was taken by."""
     reference: str
+    appeared: int | None = None
+    """Of that name, when it was taken."""
     attempt: int = 1
     run: str = ""
     """The pipeline run of this attempt."""
@@ -187,11 +189,23 @@ def taken(ledger: Ledger, one: Listed, digest: str, *, now: int, run: str, track
         since=now,
         name=one.name,
         reference=one.reference,
+        appeared=one.appeared,
         attempt=known.attempt + 1 if known else 1,
         run=run,
         tracked=tracked,
     )
     return ledger.with_release(digest, attempt), True
+
+
+def outranked(ledger: Ledger, digest: str) -> bool:
+    """Whether a newer release than this one is done, and its recycled model passed the gate."""
+    own = _age(ledger.releases[digest])
+    return any(one.status == "done" and one.passed and _age(one) > own for one in ledger.releases.values())
+
+
+def _age(release: Release) -> tuple[int, list[tuple[int, int, str]]]:
+    """What sorts releases as `due` does, the oldest first."""
+    return release.appeared or 0, natural(release.name)
 
 
 def overdue(release: Release, retry_after_s: int, now: int, *, goes_on: bool = False) -> bool:

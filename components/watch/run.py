@@ -9,7 +9,7 @@ from components import settings
 from components.checkpoint import digest_of
 from components.dtypes import check_policy
 from components.errors import BadParameter
-from components.ledger import Ledger, Release, parse_duration
+from components.ledger import Ledger, Release, outranked, parse_duration
 from components.named import find_named
 from components.reference import DEMO_PREFIX
 from components.scale import parse_scale
@@ -28,7 +28,7 @@ RETRYING_S = 600
 SHOWN = 200
 """Rows of the table; the ledger holds the rest."""
 
-Watched = tuple[bool, str, str, str, str, str]
+Watched = tuple[bool, str, str, str, str, str, bool]
 
 
 def watch_into(
@@ -47,8 +47,8 @@ def watch_into(
     """Do one tick, tell what it found, and write the table of what was seen.
 
     Returns:
-        Whether there is something to recycle; then the three references, pinned, and the keys by which `settle`
-        finds the ledger and the release in it.
+        Whether there is something to recycle; then the three references, pinned, the keys by which `settle` finds the
+        ledger and the release in it, and whether a newer release is done and passed, whose aliases are to stay.
     """
     check_watch(releases=releases, source_base=source_base, source_tuned=source_tuned, suite=suite)
     check_policy(dtype)
@@ -151,7 +151,8 @@ def _tell(found: Tick, run: Step, releases: str, table: str) -> None:
 def _outputs(found: Tick, subject: Subject, key: str) -> Watched:
     taken = found.ledger.releases.get(found.taken)
     references = subject.source_base.source.reference, subject.source_tuned.source.reference
-    return taken is not None, *references, taken.reference if taken else "", key, found.taken
+    is_late = taken is not None and outranked(found.ledger, found.taken)
+    return taken is not None, *references, taken.reference if taken else "", key, found.taken, is_late
 
 
 def markdown(ledger: Ledger, names: list[str], releases: str) -> str:

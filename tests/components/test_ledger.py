@@ -24,6 +24,7 @@ from components.ledger import (
     due,
     failed,
     natural,
+    outranked,
     overdue,
     parse_duration,
     read_ledger,
@@ -152,6 +153,22 @@ class TestAttempts:
         done = Release(status="done", since=2, name="a", reference="ref-a", run="run")
         ledger = settled(ledger, "content", "content", done)
         assert due(ledger, [one], 10**12) == []
+
+    @pytest.mark.parametrize(("passed", "date", "is_outranked"), [(True, 6, True), (True, 4, False), (False, 6, False)])
+    def test_one_is_outranked_by_a_newer_one_that_is_done_and_passed(self, passed, date, is_outranked):
+        other, one = listed("other", appeared=date), listed("one", appeared=5)
+        ledger, _ = take(with_seen(Ledger(), [other, one], 0), other, "its content")
+        done = ledger.releases["its content"].model_copy(update={"status": "done", "passed": passed})
+        ledger, _ = take(settled(ledger, "its content", "its content", done), one, "content", run="second")
+        assert outranked(ledger, "content") is is_outranked
+
+    def test_names_decide_which_is_newer_where_dates_do_not(self):
+        ones = [listed("step9"), listed("step10")]
+        ledger, _ = take(with_seen(Ledger(), ones, 0), ones[1], "ten")
+        ledger, _ = take(ledger, ones[0], "nine", run="second")
+        assert not outranked(ledger, "nine")
+        done = ledger.releases["ten"].model_copy(update={"status": "done", "passed": True})
+        assert outranked(settled(ledger, "ten", "ten", done), "nine")
 
     def test_files_that_were_replaced_after_they_were_taken_are_what_is_done_and_the_others_are_due(self):
         one = listed("a")

@@ -62,7 +62,7 @@ def run_steps(world: Path, said: Path, run: str, now: int) -> None:
         module.time = SimpleNamespace(time=lambda: now)
     table = said.with_suffix(".md")
     with step("watch") as running:
-        found, base, tuned, target, ledger, release = watch_into(
+        found, base, tuned, target, ledger, release, _ = watch_into(
             str(table),
             running,
             releases=str(world / "releases"),

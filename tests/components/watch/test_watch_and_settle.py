@@ -68,7 +68,7 @@ def watch(world, tmp_path, monkeypatch):
 @pytest.fixture
 def settle(tmp_path):
     def once(watched, *, target=None):
-        found, _, _, reference, ledger, release = watched.outputs
+        found, _, _, reference, ledger, release, _ = watched.outputs
         assert found
         saved = save_checkpoint(target or reference, open_store())
         (tmp_path / "target.json").write_bytes(saved.to_json())
@@ -107,7 +107,7 @@ def run_of(watched):
 def test_from_nothing_to_a_release_that_is_done(world, watch, settle, webhook_server, tmp_path):
     empty = watch("run 1")
     assert empty.outputs[0] is False
-    assert set(empty.outputs[3::2]) == {""}
+    assert (empty.outputs[3], empty.outputs[5]) == ("", "")
     assert run_of(empty).info.status == "FINISHED"
     assert run_of(empty).data.tags["release"] == "nothing new"
     near(world / "base", world / "releases/r1", seed=10)
@@ -124,6 +124,16 @@ def test_from_nothing_to_a_release_that_is_done(world, watch, settle, webhook_se
     assert done.outcome["watch"]["counts"] == {"done": 1}
     assert "| done |" in (tmp_path / "seen.md").read_text()
     assert "version 7, gate passed" in (tmp_path / "seen.md").read_text()
+
+
+def test_a_backlogs_older_release_is_taken_as_one_that_a_newer_one_outranks(world, watch, settle):
+    for number in (1, 2):
+        near(world / "base", world / f"releases/r{number}", seed=10 + number)
+    newest = watch("run 1")
+    settle(newest)
+    older = watch("run 2")
+    assert [Path(found.outputs[3]).name for found in (newest, older)] == ["r2", "r1"]
+    assert [found.outputs[6] for found in (newest, older)] == [False, True]
 
 
 def test_saving_completes_a_tokenizer_and_the_release_is_still_the_one_that_was_taken(world, watch, settle):
