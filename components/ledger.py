@@ -69,6 +69,8 @@ class Release(BaseModel):
     name: str
     """The one that it was taken by."""
     reference: str
+    appeared: int | None = None
+    """Of that name, when it was taken."""
     attempt: int = 1
     run: str = ""
     """The pipeline run of this attempt."""
@@ -178,6 +180,8 @@ def taken(ledger: Ledger, one: Listed, digest: str, *, now: int, run: str, track
     if sighting is not None and sighting.state == one.state and sighting.release != digest:
         ledger = ledger.with_name(one.name, sighting.model_copy(update={"release": digest, "refused": ""}))
     known = ledger.releases.get(digest)
+    if known is not None and known.status == "running" and run and known.run == run:
+        return ledger, True  # this run's exchange, whose answer was lost
     if known is not None and not (known.status == "failed" and known.retry_at <= now):
         return ledger, False
     attempt = Release(
@@ -185,6 +189,7 @@ def taken(ledger: Ledger, one: Listed, digest: str, *, now: int, run: str, track
         since=now,
         name=one.name,
         reference=one.reference,
+        appeared=one.appeared,
         attempt=known.attempt + 1 if known else 1,
         run=run,
         tracked=tracked,
@@ -192,13 +197,35 @@ def taken(ledger: Ledger, one: Listed, digest: str, *, now: int, run: str, track
     return ledger.with_release(digest, attempt), True
 
 
-def overdue(release: Release, retry_after_s: int, now: int) -> bool:
-    """Whether an attempt goes on for so long that it is taken for broken off."""
-    return release.status == "running" and now >= release.since + wait_s(retry_after_s, release.attempt)
+def outranked(ledger: Ledger, digest: str) -> bool:
+    """Whether a newer release than this one is done, and its recycled model passed the gate."""
+    own = _age(ledger.releases[digest])
+    return any(one.status == "done" and one.passed and _age(one) > own for one in ledger.releases.values())
+
+
+def _age(release: Release) -> tuple[int, list[tuple[int, int, str]]]:
+    """What sorts releases as `due` does, the oldest first."""
+    return release.appeared or 0, natural(release.name)
+
+
+def overdue(release: Release, retry_after_s: int, now: int, *, goes_on: bool = False) -> bool:
+    """Whether an attempt has not ended for so long that it is taken for broken off.
+
+    Args:
+        release: what is attempted.
+        retry_after_s: what lies between the beginnings of the first attempt and the second.
+        now: seconds since the epoch.
+        goes_on: whether its run is known to go on, which then has the longest wait.
+    """
+    longest_s = LONGEST_WAIT_S if goes_on else wait_s(retry_after_s, release.attempt)
+    return release.status == "running" and now >= release.since + longest_s
 
 
 def failed(ledger: Ledger, reasons: Mapping[str, tuple[str, str]], retry_after_s: int, now: int) -> Ledger:
     """Note attempts that did not end well, unless they were settled, or taken anew, meanwhile.
+
+    The next one's time counts from the beginning of this; where that has passed already, from now, so that an attempt
+    that was given up wrongly has time to show it.
 
     Args:
         ledger: the one to change.
@@ -209,10 +236,12 @@ def failed(ledger: Ledger, reasons: Mapping[str, tuple[str, str]], retry_after_s
     for digest, (run, reason) in reasons.items():
         known = ledger.releases.get(digest)
         if known is not None and known.status == "running" and known.run == run:
+            wait = wait_s(retry_after_s, known.attempt)
+            retry_at = known.since + wait
             changes = {
                 "status": "failed",
                 "since": now,
-                "retry_at": known.since + wait_s(retry_after_s, known.attempt),
+                "retry_at": retry_at if retry_at > now else now + wait,
                 "reason": short(reason),
             }
             ledger = ledger.with_release(digest, known.model_copy(update=changes))

@@ -27,7 +27,15 @@ class Judged:
     """The task of `register`."""
 
 
-def recycle_resolved(found: PipelineTask, *, scale: str, dtype: str, gate_tolerance: float, model_name: str) -> Judged:
+def recycle_resolved(
+    found: PipelineTask,
+    *,
+    scale: str,
+    dtype: str,
+    gate_tolerance: float,
+    model_name: str,
+    keeps_aliases: PipelineChannel | bool = False,
+) -> Judged:
     """Add everything that follows a `resolve` of three checkpoints that are there, flat in the pipeline's graph."""
     saved = {
         role: saved_checkpoint(found, output, role)
@@ -38,6 +46,7 @@ def recycle_resolved(found: PipelineTask, *, scale: str, dtype: str, gate_tolera
         )
     }
     return transfer_and_judge(
+        keeps_aliases=keeps_aliases,
         source_base=saved["source base"],
         source_tuned=saved["source fine-tuned"],
         target_base=saved["target base"],
@@ -61,6 +70,7 @@ def transfer_and_judge(
     suite: PipelineChannel,
     gate_tolerance: float,
     model_name: str,
+    keeps_aliases: PipelineChannel | bool = False,
 ) -> Judged:
     """Add these steps to the pipeline being defined, flat in its graph."""
     made = task(
@@ -97,6 +107,7 @@ def transfer_and_judge(
             passed=verdict.outputs["passed"],
             reason=verdict.outputs["reason"],
             model_name=model_name,
+            keeps_aliases=keeps_aliases,
         ),
         "register",
     )

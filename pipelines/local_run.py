@@ -56,7 +56,9 @@ class RunResult:
         if "passed" in out:
             found.append(f"Gate {'passed' if out['passed'] else 'FAILED'}: {out['reason']}")
         if "model" in out:
-            found.append(f"Registered: {out['model']} version {out['version']} as {', '.join(out['aliases'])}")
+            found.append(
+                f"Registered: {out['model']} version {out['version']} as {', '.join(out['aliases']) or 'nothing more'}"
+            )
             found.append(f"Weights:    {out['uri']}")
         if "report" in out:
             found.append(f"Report:     {out['report']}")

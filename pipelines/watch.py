@@ -79,7 +79,12 @@ def watch(
             "resolve",
         )
         judged = recycle_resolved(
-            resolved, scale=scale, dtype=dtype, gate_tolerance=gate_tolerance, model_name=model_name
+            resolved,
+            scale=scale,
+            dtype=dtype,
+            gate_tolerance=gate_tolerance,
+            model_name=model_name,
+            keeps_aliases=found.outputs["outranked"],
         )
         task(
             settle(

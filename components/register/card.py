@@ -24,9 +24,17 @@ Suite `{suite}`, {harness}. Gate: **{gate}**. {reason}
 {scores}
 """
 
+LATE = "A model on a newer release passed the gate before this one was made, and keeps the aliases that it has."
+
 
 def model_card(
-    model: Checkpoint, parents: dict[str, Checkpoint], evaluation: Evaluation, *, passed: bool, reason: str
+    model: Checkpoint,
+    parents: dict[str, Checkpoint],
+    evaluation: Evaluation,
+    *,
+    passed: bool,
+    reason: str,
+    keeps_aliases: bool = False,
 ) -> str:
     """Markdown with the front matter that the hub reads: parents, relation and results.
 
@@ -36,6 +44,7 @@ def model_card(
         evaluation: the model's.
         passed: whether the gate passed.
         reason: why.
+        keeps_aliases: whether a newer release passed before, whose model keeps its aliases.
     """
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -72,7 +81,7 @@ def model_card(
         suite=evaluation.suite,
         harness=evaluation.harness,
         gate="passed" if passed else "failed",
-        reason=reason,
+        reason=f"{reason} {LATE}" if keeps_aliases else reason,
         scores="\n".join(
             f"| {task.task} | {task.metric} | {100 * task.score:.1f} % | {task.samples} |" for task in evaluation.tasks
         ),

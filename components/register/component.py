@@ -17,6 +17,7 @@ def register(
     model_name: str,
     model_card: Output[Markdown],
     role: str = "recycled",
+    keeps_aliases: bool = False,
     tuned_further: Optional[Input[Model]] = None,  # noqa: UP045 - the form that KFP reads
 ) -> NamedTuple("Registered", [("version", str), ("aliases", str)]):  # type: ignore[valid-type]
     """Register the recycled model, or what was fine-tuned from it, in MLflow by URI, with lineage and model card."""
@@ -26,5 +27,15 @@ def register(
     parents = {"source base": source_base, "source fine-tuned": source_tuned, "target base": target_base}
     with step("register" if role == "recycled" else f"register {role}") as run:
         return register_artifacts(
-            recycled, parents, evaluation.path, passed, reason, model_name, role, model_card.path, run, tuned_further
+            recycled,
+            parents,
+            evaluation.path,
+            passed,
+            reason,
+            model_name,
+            role,
+            model_card.path,
+            run,
+            keeps_aliases,
+            tuned_further,
         )

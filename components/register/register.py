@@ -28,6 +28,7 @@ def register(
     evaluation: Evaluation,
     passed: bool,
     reason: str,
+    keeps_aliases: bool = False,
 ) -> Registration:
     """Register a version, or find the one of the same content and verdict, and point the aliases at it.
 
@@ -41,6 +42,7 @@ def register(
         evaluation: the model's.
         passed: whether the gate passed.
         reason: why.
+        keeps_aliases: whether aliases that another version has stay there; the registration has those that it got.
 
     Raises:
         ServiceUnavailable: MLflow does not answer, or refuses.
@@ -59,7 +61,10 @@ def register(
     }
     with mlflow_errors():
         version = _find(tracker, model_name, tags) or _create(tracker, model_name, model, tags, reason)
-        aliases = (CANDIDATE, CHAMPION) if passed else (CANDIDATE,)
+        aliases: tuple[str, ...] = (CANDIDATE, CHAMPION) if passed else (CANDIDATE,)
+        if keeps_aliases:
+            held = tracker.client.get_registered_model(model_name).aliases
+            aliases = tuple(alias for alias in aliases if str(held.get(alias, version)) == version)
         for alias in aliases:
             _advance(tracker, model_name, alias, version)
     return Registration(model_name=model_name, version=version, aliases=aliases)

@@ -20,6 +20,7 @@ def register_artifacts(
     role: str,
     card_path: str,
     run: Step,
+    keeps_aliases: bool,
     tuned_further: ModelArtifact | None,
 ) -> tuple[str, str]:
     """Register a model, write its card, and end the pipeline's MLflow run.
@@ -34,6 +35,7 @@ def register_artifacts(
         role: `recycled`, or what else this model is in the run.
         card_path: file for the model card.
         run: the step.
+        keeps_aliases: whether a newer release passed before, so that aliases which another version has stay there.
         tuned_further: what was fine-tuned from `recycled`, which then is what is registered.
 
     Returns:
@@ -44,7 +46,7 @@ def register_artifacts(
     if tuned_further is not None:
         manifests["recycled"] = read_checkpoint(recycled)
     scores = Evaluation.read(Path(evaluation))
-    card = model_card(manifest, manifests, scores, passed=passed, reason=reason)
+    card = model_card(manifest, manifests, scores, passed=passed, reason=reason, keeps_aliases=keeps_aliases)
     Path(card_path).write_text(card, encoding="utf-8")
     done = register(
         tracker=run.tracker,
@@ -54,8 +56,9 @@ def register_artifacts(
         evaluation=scores,
         passed=passed,
         reason=reason,
+        keeps_aliases=keeps_aliases,
     )
-    aliases = ", ".join(done.aliases)
+    aliases = ", ".join(done.aliases) or "no alias: a newer release passed before it"
     run.tracker.params({"model": model_name, "version": done.version, "aliases": aliases})
     is_main = role == "recycled"
     run.tracker.text(card, "README.md" if is_main else f"README of {role}.md")

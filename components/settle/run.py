@@ -43,6 +43,7 @@ def settle_release(
                 since=int(time.time()),
                 name=attempt.name if attempt else target.name,
                 reference=attempt.reference if attempt else target.uri,
+                appeared=attempt.appeared if attempt else None,
                 attempt=attempt.attempt if attempt else 1,
                 run=settings.run_id(),
                 tracked=run.tracker.parent_id,

@@ -25,6 +25,7 @@ def watch(
         ("target_base", str),
         ("ledger", str),
         ("release", str),
+        ("outranked", bool),
     ],
 ):
     """Look for base releases that were not recycled onto yet, and take the newest."""

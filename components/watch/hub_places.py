@@ -5,6 +5,7 @@ https://github.com/huggingface/huggingface_hub/blob/v2.4.0/src/huggingface_hub/h
 `list_models`, `list_repo_commits`). References come without dates, models with the one of their last commit.
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -18,6 +19,7 @@ from components.ledger import Listed
 
 PAGE = "1000"
 """Models; the hub gives no more at once."""
+log = logging.getLogger(__name__)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NAME = re.compile(r"[\w.+=,@/-]{1,250}", re.ASCII)
 
@@ -32,9 +34,9 @@ def revisions(repo: str, pattern: str) -> list[Listed]:
 
     def read(answer: dict[str, Any]) -> Iterator[Listed]:
         for ref in [*answer["tags"], *answer["branches"]]:
-            name, commit = _name(ref["name"]), _commit(ref["targetCommit"])
-            if fnmatchcase(name, pattern):
-                yield Listed(name=f"{repo}@{name}", reference=f"{repo}@{commit}", state=commit)
+            name, commit = _text(ref["name"]), ref["targetCommit"]
+            if fnmatchcase(name, pattern) and _can_be_named(name, commit):
+                yield Listed(name=f"{repo}@{name}", reference=f"{repo}@{_commit(commit)}", state=commit)
 
     answers = listed(repo, f"/{repo}/refs", {}, f"the branches and tags of {repo}")
     return list({one.name: one for one in _read(repo, answers, read)}.values())
@@ -48,10 +50,10 @@ def models(account: str, pattern: str, tag: str) -> list[Listed]:
     """
 
     def read(model: dict[str, Any]) -> Iterator[Listed]:
-        repo, commit = _name(model["id"]), _commit(model["sha"])
-        if fnmatchcase(repo, f"{account}/{pattern}"):
+        repo, commit = _text(model["id"]), model["sha"]
+        if fnmatchcase(repo, f"{account}/{pattern}") and _can_be_named(repo, commit):
             appeared = _moment(model["lastModified"])
-            yield Listed(name=repo, reference=f"{repo}@{commit}", state=commit, appeared=appeared)
+            yield Listed(name=repo, reference=f"{repo}@{_commit(commit)}", state=commit, appeared=appeared)
 
     query: dict[str, str | list[str]] = {"author": account, "sort": "lastModified", "limit": PAGE}
     query |= {"expand": ["sha", "lastModified"]} | ({"filter": tag} if tag else {})
@@ -86,10 +88,18 @@ def _read(about: str, answers: Iterator[Any], read: Callable[[dict[str, Any]], I
         ) from None
 
 
-def _name(value: object) -> str:
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
+def _text(value: object) -> str:
+    if not isinstance(value, str):
         raise ValueError(f"the name {str(value)[:60]!r}")
     return value
+
+
+def _can_be_named(name: str, commit: object) -> bool:
+    """Whether a reference can lead there; one odd name, or an empty repository, does not hide the others."""
+    if _NAME.fullmatch(name) and commit is not None:
+        return True
+    log.warning("left out: %s", f"{name[:60]!a}, which has no commit" if commit is None else f"the name {name[:60]!a}")
+    return False
 
 
 def _commit(value: object) -> str:

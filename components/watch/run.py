@@ -9,24 +9,26 @@ from components import settings
 from components.checkpoint import digest_of
 from components.dtypes import check_policy
 from components.errors import BadParameter
-from components.ledger import Ledger, Release, parse_duration
+from components.ledger import Ledger, Release, outranked, parse_duration
 from components.named import find_named
 from components.reference import DEMO_PREFIX
 from components.scale import parse_scale
 from components.step import Step
 from components.store import open_store
-from components.tracking import Tracker, mlflow_errors
+from components.tracking import BROKEN_OFF, Tracker, mlflow_errors
 from components.watch.judge import Subject, judge, open_subject
 from components.watch.places import open_place
-from components.watch.tick import Run, Tick, tick
+from components.watch.tick import Heard, Run, Tick, tick
 from components.webhook import notify
 
 SETTLING_S = 600
 """What passes between the end of a pipeline's MLflow run, which `register` tells, and the end of `settle`."""
+RETRYING_S = 600
+"""What passes at most until a cluster tries a step again, which opens its run in MLflow again."""
 SHOWN = 200
 """Rows of the table; the ledger holds the rest."""
 
-Watched = tuple[bool, str, str, str, str, str]
+Watched = tuple[bool, str, str, str, str, str, bool]
 
 
 def watch_into(
@@ -45,8 +47,8 @@ def watch_into(
     """Do one tick, tell what it found, and write the table of what was seen.
 
     Returns:
-        Whether there is something to recycle; then the three references, pinned, and the keys by which `settle`
-        finds the ledger and the release in it.
+        Whether there is something to recycle; then the three references, pinned, the keys by which `settle` finds the
+        ledger and the release in it, and whether a newer release is done and passed, whose aliases are to stay.
     """
     check_watch(releases=releases, source_base=source_base, source_tuned=source_tuned, suite=suite)
     check_policy(dtype)
@@ -92,27 +94,31 @@ def check_watch(*, releases: str, source_base: str, source_tuned: str, suite: st
         raise BadParameter(wrong, do=f"set {', '.join(given)} together")
 
 
-def _ended(tracker: Tracker) -> Callable[[Release], str | None]:
-    """Tells of an attempt why it is over, by its run in MLflow."""
+def _ended(tracker: Tracker) -> Callable[[Release], Heard]:
+    """Tells of an attempt whether and why it is over, by its run in MLflow."""
 
-    def ended(release: Release) -> str | None:
+    def ended(release: Release) -> Heard:
         from mlflow.exceptions import MlflowException
 
         if not release.tracked:
-            return None
+            return Heard()
         with mlflow_errors():
             try:
                 run = tracker.client.get_run(release.tracked)
             except MlflowException as error:
                 if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                    return None  # another server, or deleted
+                    return Heard()  # another server, or deleted
                 raise
-        over_s = time.time() - (run.info.end_time or 0) / 1000
-        if run.info.status in ("FAILED", "KILLED"):
-            return str(run.data.tags.get("failure") or f"broken off: its run in MLflow is {run.info.status}")
-        if run.info.status == "FINISHED" and over_s > SETTLING_S:
-            return "broken off after it was registered"
-        return None
+        if run.info.lifecycle_stage == "deleted":
+            return Heard()
+        status, now = run.info.status, time.time()
+        over_s = now - (run.info.end_time or 0) / 1000
+        is_retried = now - release.since < RETRYING_S or (status == "KILLED" and over_s < RETRYING_S)
+        if status in BROKEN_OFF and not is_retried:
+            return Heard(over=str(run.data.tags.get("failure") or f"broken off: its run in MLflow is {status}"))
+        if status == "FINISHED" and over_s > SETTLING_S:
+            return Heard(over="broken off after it was registered")
+        return Heard(goes_on=True)
 
     return ended
 
@@ -145,7 +151,8 @@ def _tell(found: Tick, run: Step, releases: str, table: str) -> None:
 def _outputs(found: Tick, subject: Subject, key: str) -> Watched:
     taken = found.ledger.releases.get(found.taken)
     references = subject.source_base.source.reference, subject.source_tuned.source.reference
-    return taken is not None, *references, taken.reference if taken else "", key, found.taken
+    is_late = taken is not None and outranked(found.ledger, found.taken)
+    return taken is not None, *references, taken.reference if taken else "", key, found.taken, is_late
 
 
 def markdown(ledger: Ledger, names: list[str], releases: str) -> str:

@@ -27,6 +27,8 @@ from components.watch.places import Place
 
 MOST_DATED = 50
 """Names whose date costs a request, of one tick; those that follow have their turn in the next."""
+MOST_UNREADABLE = 3
+"""In a row, of one tick: then it is the hub or the bucket that is down, and not a release."""
 LONGEST_LOOK_S = 600.0
 """Of one tick; what it did not come to is looked at in the next."""
 
@@ -40,6 +42,15 @@ class Run:
     id: str
     tracked: str
     """Its run in MLflow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """What is known of an attempt that says in the ledger that it goes on; with neither, nothing is."""
+
+    over: str = ""
+    """Why it is over."""
+    goes_on: bool = False
 
 
 @dataclass(kw_only=True)
@@ -65,7 +76,7 @@ def tick(
     place: Place,
     look: Callable[[str], Judgement],
     run: Run,
-    ended: Callable[[Release], str | None],
+    ended: Callable[[Release], Heard],
     retry_after_s: int,
     now: int,
 ) -> Tick:
@@ -78,7 +89,7 @@ def tick(
         place: where releases appear.
         look: judges a reference.
         run: takes the release.
-        ended: why an attempt is over that says in the ledger that it goes on, None while it is not, as far as is known.
+        ended: whether an attempt is over that says in the ledger that it goes on.
         retry_after_s: what lies between the beginnings of a first attempt that failed and the second.
         now: seconds since the epoch.
 
@@ -107,17 +118,17 @@ def tick(
 
 
 def _broken_off(
-    ledger: Ledger, run: Run, ended: Callable[[Release], str | None], retry_after_s: int, now: int
+    ledger: Ledger, run: Run, ended: Callable[[Release], Heard], retry_after_s: int, now: int
 ) -> dict[str, tuple[str, str]]:
     """Run and reason of the attempts that are over without having said so."""
     found = {}
     for digest, release in ledger.releases.items():
         if release.status == "running" and release.run != run.id:
-            reason = ended(release)
-            if reason is None and overdue(release, retry_after_s, now):
-                reason = "broken off: it has not come to an end in time"
-            if reason is not None:
-                found[digest] = (release.run, reason)
+            heard = ended(release)
+            if heard.over:
+                found[digest] = (release.run, heard.over)
+            elif overdue(release, retry_after_s, now, goes_on=heard.goes_on):
+                found[digest] = (release.run, "broken off: it has not come to an end in time")
     return found
 
 
@@ -143,20 +154,19 @@ def _take_one(
     run: Run,
     now: int,
 ) -> None:
-    until = time.monotonic() + LONGEST_LOOK_S
+    until, unreadable = time.monotonic() + LONGEST_LOOK_S, 0
     for number, one in enumerate(candidates):
-        if time.monotonic() > until:
+        if time.monotonic() > until or unreadable == MOST_UNREADABLE:
             found.skipped.append(f"{len(candidates) - number} more are looked at in the next tick")
             return
         digest = found.ledger.names[one.name].release  # of one that failed before
         try:
             judgement = Judgement(content=digest) if digest else look(one.reference)
-        except ServiceUnavailable as error:
-            found.skipped.append(f"{one.name} and what is older: {error.problem}")
-            return
         except RecycleError as error:
             found.skipped.append(f"{one.name}: {error.problem}")
+            unreadable = unreadable + 1 if isinstance(error, ServiceUnavailable) else 0
             continue
+        unreadable = 0
         if judgement.refused:
             _refuse(found, store, key, one, judgement)
         elif _take(found, store, key, one, judgement.content, run, now):

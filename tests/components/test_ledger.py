@@ -24,6 +24,7 @@ from components.ledger import (
     due,
     failed,
     natural,
+    outranked,
     overdue,
     parse_duration,
     read_ledger,
@@ -68,6 +69,13 @@ class TestWhatIsDue:
         assert took
         assert due(ledger, [one], 10**12) == []
         assert take(ledger, one, "content", run="other") == (ledger, False)
+
+    def test_a_run_that_finds_its_own_exchange_done_has_taken_the_release(self):
+        one = listed("a")
+        ledger, _ = take(with_seen(Ledger(), [one], 0), one, "content")
+        assert take(ledger, one, "content", now=5) == (ledger, True)
+        nameless, _ = take(with_seen(Ledger(), [one], 0), one, "content", run="")
+        assert take(nameless, one, "content", run="") == (nameless, False)
 
     def test_another_state_of_a_name_is_due_and_an_old_one_is_not(self):
         ledger, _ = take(with_seen(Ledger(), [listed("a")], 0), listed("a"), "content")
@@ -114,6 +122,18 @@ class TestAttempts:
         assert not overdue(ledger.releases["content"], HOUR, 3 * HOUR - 1)
         assert overdue(ledger.releases["content"], HOUR, 3 * HOUR)
 
+    def test_one_that_is_noted_late_is_due_after_its_wait_and_not_at_once(self):
+        one = listed("a")
+        ledger, _ = take(with_seen(Ledger(), [one], 0), one, "content")
+        ledger = failed(ledger, {"content": ("run", "broken off")}, HOUR, HOUR)
+        assert due(ledger, [one], 2 * HOUR - 1) == []
+        assert due(ledger, [one], 2 * HOUR) == [one]
+
+    def test_one_whose_run_goes_on_is_overdue_after_the_longest_wait(self):
+        ledger, _ = take(with_seen(Ledger(), [listed("a")], 0), listed("a"), "content")
+        assert not overdue(ledger.releases["content"], HOUR, LONGEST_WAIT_S - 1, goes_on=True)
+        assert overdue(ledger.releases["content"], HOUR, LONGEST_WAIT_S, goes_on=True)
+
     def test_an_old_run_does_not_fail_for_a_new_one_or_for_one_that_is_done(self):
         one = listed("a")
         ledger, _ = take(with_seen(Ledger(), [one], 0), one, "content")
@@ -133,6 +153,22 @@ class TestAttempts:
         done = Release(status="done", since=2, name="a", reference="ref-a", run="run")
         ledger = settled(ledger, "content", "content", done)
         assert due(ledger, [one], 10**12) == []
+
+    @pytest.mark.parametrize(("passed", "date", "is_outranked"), [(True, 6, True), (True, 4, False), (False, 6, False)])
+    def test_one_is_outranked_by_a_newer_one_that_is_done_and_passed(self, passed, date, is_outranked):
+        other, one = listed("other", appeared=date), listed("one", appeared=5)
+        ledger, _ = take(with_seen(Ledger(), [other, one], 0), other, "its content")
+        done = ledger.releases["its content"].model_copy(update={"status": "done", "passed": passed})
+        ledger, _ = take(settled(ledger, "its content", "its content", done), one, "content", run="second")
+        assert outranked(ledger, "content") is is_outranked
+
+    def test_names_decide_which_is_newer_where_dates_do_not(self):
+        ones = [listed("step9"), listed("step10")]
+        ledger, _ = take(with_seen(Ledger(), ones, 0), ones[1], "ten")
+        ledger, _ = take(ledger, ones[0], "nine", run="second")
+        assert not outranked(ledger, "nine")
+        done = ledger.releases["ten"].model_copy(update={"status": "done", "passed": True})
+        assert outranked(settled(ledger, "ten", "ten", done), "nine")
 
     def test_files_that_were_replaced_after_they_were_taken_are_what_is_done_and_the_others_are_due(self):
         one = listed("a")

@@ -32,6 +32,13 @@ def card(model, parents):
     return model_card(model, parents, build_evaluation({"facts": [1.0, 0.0]}), passed=True, reason="It is better.")
 
 
+def test_one_that_a_newer_release_outranks_says_so():
+    evaluation = build_evaluation({"facts": [1.0, 0.0]})
+    text = model_card(RECYCLED, PARENTS, evaluation, passed=True, reason="It is better.", keeps_aliases=True)
+    assert "newer release" in text
+    assert "newer release" not in card(RECYCLED, PARENTS)
+
+
 def test_a_recycled_model_was_not_trained():
     text = card(RECYCLED, PARENTS)
     assert "base_model_relation: merge" in text

@@ -170,7 +170,8 @@ class TestTheHub:
             b"[]",
             b'"text"',
             b'{"branches": [], "tags": [{"name": "a", "targetCommit": "no commit"}]}',
-            b'{"branches": [], "tags": [{"name": "a b", "targetCommit": "0123456789012345678901234567890123456789"}]}',
+            b'{"branches": [], "tags": [{"name": 5, "targetCommit": "0123456789012345678901234567890123456789"}]}',
+            b'{"branches": [], "tags": [{"targetCommit": "0123456789012345678901234567890123456789"}]}',
             b'{"branches": 5, "tags": []}',
         ],
     )
@@ -181,6 +182,28 @@ class TestTheHub:
             return
         with pytest.raises(ServiceUnavailable):
             listing("hub:org/model@*")
+
+    def test_a_branch_that_cannot_be_named_or_has_no_commit_is_left_out_and_logged(self, hub, commits, caplog):
+        odd = {"step#1": commits["other"], "step-é": commits["other"], "step 2": commits["other"], "step3": None}
+        hub.repos["org/model"].tags |= odd
+        with caplog.at_level("WARNING"):
+            found = listing("hub:org/model@step*")
+        assert set(found) == {"org/model@step9", "org/model@step10", "org/model@step-tag"}
+        assert len(caplog.records) == len(odd)
+        assert "step#1" in caplog.text
+
+    def test_what_does_not_match_is_not_looked_at(self, hub, commits, caplog):
+        hub.repos["org/model"].tags |= {"odd#1": "no commit", "other-é": None}
+        with caplog.at_level("WARNING"):
+            assert set(listing("hub:org/model@step*")) == {"org/model@step9", "org/model@step10", "org/model@step-tag"}
+        assert not caplog.records
+
+    def test_a_model_without_a_commit_is_left_out(self, hub, model):
+        hub.add("org/whole", model)
+        empty = b'[{"id": "org/empty", "sha": null, "lastModified": null}, {"id": "org/\xc3\xa9", "sha": null}]'
+        hub.fail("status", "/api/models", times=1, status=200, body=empty)
+        assert listing("hub:org/*") == {}
+        assert set(listing("hub:org/*")) == {"org/whole"}
 
     @pytest.mark.parametrize("link", ["http://127.0.0.1:9/api/models?cursor=1", "circle"])
     def test_a_list_that_leads_elsewhere_or_in_circles_is_told(self, hub, model, link):

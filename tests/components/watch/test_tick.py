@@ -15,7 +15,7 @@ from components.watch import tick as ticking
 from components.watch.judge import Judgement, judge, open_subject
 from components.watch.places import Place, open_place
 from components.watch.run import check_watch, markdown
-from components.watch.tick import Run, tick
+from components.watch.tick import Heard, Run, tick
 from fakehub import server  # noqa: F401 - a fixture
 from releases_world import make_world, near
 from tinymodels import make_checkpoint
@@ -42,7 +42,7 @@ def watch(world):
         store=store,
     )
 
-    def once(ended=lambda release: None, place=None, look=None, run=None):
+    def once(ended=lambda release: Heard(), place=None, look=None, run=None):
         hour = next(hours)
         return tick(
             store=store,
@@ -152,10 +152,10 @@ def test_a_tick_that_is_started_again_goes_on_with_what_it_took(world, watch):
 def test_an_attempt_that_mlflow_calls_over_is_told_once_and_made_again_when_its_time_has_come(world, watch):
     near(world / "base", world / "releases/r1", seed=10)
     watch()
-    over = watch(ended=lambda release: "no memory left")
+    over = watch(ended=lambda release: Heard(over="no memory left"))
     assert names(over) == {"r1": "failed"}
     assert over.events[0]["reason"] == "no memory left"
-    quiet = [watch(ended=lambda release: "no memory left") for _ in range(10)]
+    quiet = [watch(ended=lambda release: Heard(over="no memory left")) for _ in range(10)]
     assert [found.events for found in quiet] == [[]] * 10
     assert [taken(found) for found in quiet] == [""] * 10
     again = watch()
@@ -166,10 +166,18 @@ def test_an_attempt_that_mlflow_calls_over_is_told_once_and_made_again_when_its_
 def test_an_attempt_that_nobody_hears_of_again_is_taken_for_broken_off(world, watch):
     near(world / "base", world / "releases/r1", seed=10)
     watch()
-    silent = [watch() for _ in range(12)]
-    assert [names(found) for found in silent] == [{}] * 11 + [{"r1": "failed"}]
-    assert "not come to an end in time" in silent[-1].events[0]["reason"]
-    assert [taken(found) for found in silent] == [""] * 11 + ["r1"]
+    silent = [watch() for _ in range(24)]
+    assert [names(found) for found in silent] == [{}] * 11 + [{"r1": "failed"}] + [{}] * 12
+    assert "not come to an end in time" in silent[11].events[0]["reason"]
+    assert [taken(found) for found in silent] == [""] * 23 + ["r1"]
+
+
+def test_an_attempt_whose_run_goes_on_is_given_a_week(world, watch):
+    near(world / "base", world / "releases/r1", seed=10)
+    watch()
+    alive = [watch(ended=lambda release: Heard(goes_on=True)) for _ in range(7 * 24)]
+    assert [names(found) for found in alive] == [{}] * (7 * 24 - 1) + [{"r1": "failed"}]
+    assert [found.taken for found in alive] == [""] * (7 * 24)
 
 
 def test_what_cannot_be_looked_at_now_is_skipped_told_and_not_forgotten(world, watch):
@@ -188,9 +196,23 @@ def test_what_cannot_be_looked_at_now_is_skipped_told_and_not_forgotten(world, w
     assert taken(watch()) == "gated"
 
 
+def test_one_that_cannot_be_read_does_not_keep_the_older_ones_waiting(world, watch):
+    for number in range(1, 4):
+        near(world / "base", world / f"releases/r{number}", seed=10 + number)
+
+    def unreadable(reference):
+        if "r1" not in reference:
+            raise ServiceUnavailable("its weights time out", do="wait")
+        return Judgement(content="a" * 64)
+
+    found = watch(look=unreadable)
+    assert taken(found) == "r1"
+    assert [one.rsplit("/")[-1] for one in found.skipped] == ["r3: its weights time out", "r2: its weights time out"]
+
+
 def test_an_outage_is_no_verdict_and_ends_the_look(world, watch):
-    near(world / "base", world / "releases/r1", seed=10)
-    near(world / "base", world / "releases/r2", seed=11)
+    for number in range(1, 6):
+        near(world / "base", world / f"releases/r{number}", seed=10 + number)
     asked = []
 
     def down(reference):
@@ -198,8 +220,9 @@ def test_an_outage_is_no_verdict_and_ends_the_look(world, watch):
         raise ServiceUnavailable("the hub is down", do="wait")
 
     found = watch(look=down)
-    assert (len(asked), found.taken, found.events) == (1, "", [])
-    assert taken(watch()) == "r2"
+    assert (len(asked), found.taken, found.events) == (3, "", [])
+    assert found.skipped[-1] == "2 more are looked at in the next tick"
+    assert taken(watch()) == "r5"
 
 
 def test_a_place_that_cannot_be_listed_fails_the_tick_and_changes_nothing(world, watch):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,8 +16,8 @@ from components.save_checkpoint.save import save_checkpoint
 from components.settle.run import settle_release
 from components.step import step
 from components.store import open_store
-from components.tracking import close_run
-from components.watch.run import watch_into
+from components.watch import run as watching
+from components.watch.run import RETRYING_S, watch_into
 from releases_world import make_world, near
 from tinymodels import make_checkpoint
 from webhook_server import SECRET, webhook_server  # noqa: F401 - a fixture
@@ -67,7 +68,7 @@ def watch(world, tmp_path, monkeypatch):
 @pytest.fixture
 def settle(tmp_path):
     def once(watched, *, target=None):
-        found, _, _, reference, ledger, release = watched.outputs
+        found, _, _, reference, ledger, release, _ = watched.outputs
         assert found
         saved = save_checkpoint(target or reference, open_store())
         (tmp_path / "target.json").write_bytes(saved.to_json())
@@ -89,6 +90,16 @@ def settle(tmp_path):
     return once
 
 
+@pytest.fixture
+def pass_time(monkeypatch):
+    """Lets seconds pass for the ticks that follow."""
+
+    def once(seconds):
+        monkeypatch.setattr(watching, "time", SimpleNamespace(time=lambda: time.time() + seconds))
+
+    return once
+
+
 def run_of(watched):
     return watched.tracker.client.get_run(watched.tracker.parent_id)
 
@@ -96,7 +107,7 @@ def run_of(watched):
 def test_from_nothing_to_a_release_that_is_done(world, watch, settle, webhook_server, tmp_path):
     empty = watch("run 1")
     assert empty.outputs[0] is False
-    assert set(empty.outputs[3::2]) == {""}
+    assert (empty.outputs[3], empty.outputs[5]) == ("", "")
     assert run_of(empty).info.status == "FINISHED"
     assert run_of(empty).data.tags["release"] == "nothing new"
     near(world / "base", world / "releases/r1", seed=10)
@@ -113,6 +124,16 @@ def test_from_nothing_to_a_release_that_is_done(world, watch, settle, webhook_se
     assert done.outcome["watch"]["counts"] == {"done": 1}
     assert "| done |" in (tmp_path / "seen.md").read_text()
     assert "version 7, gate passed" in (tmp_path / "seen.md").read_text()
+
+
+def test_a_backlogs_older_release_is_taken_as_one_that_a_newer_one_outranks(world, watch, settle):
+    for number in (1, 2):
+        near(world / "base", world / f"releases/r{number}", seed=10 + number)
+    newest = watch("run 1")
+    settle(newest)
+    older = watch("run 2")
+    assert [Path(found.outputs[3]).name for found in (newest, older)] == ["r2", "r1"]
+    assert [found.outputs[6] for found in (newest, older)] == [False, True]
 
 
 def test_saving_completes_a_tokenizer_and_the_release_is_still_the_one_that_was_taken(world, watch, settle):
@@ -163,7 +184,7 @@ def test_nothing_that_is_written_shows_the_webhooks_address(world, watch, settle
 
 
 @pytest.mark.parametrize(("status", "is_told"), [("FAILED", True), ("KILLED", True), ("RUNNING", False), ("", False)])
-def test_an_attempt_whose_run_in_mlflow_is_over_is_told_with_its_reason(world, watch, status, is_told):
+def test_an_attempt_whose_run_in_mlflow_is_over_is_told_with_its_reason(world, watch, pass_time, status, is_told):
     near(world / "base", world / "releases/r1", seed=10)
     first = watch("run 1")
     if status:
@@ -171,17 +192,50 @@ def test_an_attempt_whose_run_in_mlflow_is_over_is_told_with_its_reason(world, w
         first.tracker.client.set_tag(first.tracker.parent_id, "failure", "evaluate: no memory left")
     else:
         first.tracker.client.delete_run(first.tracker.parent_id)
+    pass_time(RETRYING_S + 5)
     second = watch("run 2")
     events = second.outcome["watch"]["events"]
     assert [event["reason"] for event in events] == (["evaluate: no memory left"] if is_told else [])
     assert second.outputs[0] is False
 
 
-def test_one_that_was_killed_is_told_without_a_reason_of_its_own(world, watch):
+def test_one_that_was_killed_is_told_without_a_reason_of_its_own(world, watch, pass_time):
+    near(world / "base", world / "releases/r1", seed=10)
+    first = watch("run 1")
+    first.tracker.client.set_terminated(first.tracker.parent_id, "KILLED")
+    pass_time(RETRYING_S + 5)
+    assert "KILLED" in watch("run 2").outcome["watch"]["events"][0]["reason"]
+
+
+@pytest.mark.parametrize("status", ["FAILED", "KILLED"])
+def test_one_that_broke_off_just_after_it_began_may_be_tried_again_by_the_cluster(
+    world, watch, pass_time, webhook_server, status
+):
+    near(world / "base", world / "releases/r1", seed=10)
+    first = watch("run 1")
+    first.tracker.client.set_terminated(first.tracker.parent_id, status)
+    pass_time(RETRYING_S - 60)
+    found = watch("run 2").outcome["watch"]
+    assert (found["events"], found["counts"], webhook_server.bodies) == ([], {"running": 1}, [])
+
+
+def test_one_that_was_killed_a_moment_ago_may_be_tried_again_by_the_cluster(world, watch, pass_time):
+    near(world / "base", world / "releases/r1", seed=10)
+    first = watch("run 1")
+    killed = (time.time() + 3 * 3_600) * 1000
+    first.tracker.client.set_terminated(first.tracker.parent_id, "KILLED", end_time=int(killed))
+    pass_time(3 * 3_600 + RETRYING_S - 60)
+    assert watch("run 2").outcome["watch"]["counts"] == {"running": 1}
+    pass_time(3 * 3_600 + RETRYING_S + 5)
+    assert watch("run 3").outcome["watch"]["counts"] == {"failed": 1}
+
+
+def test_work_is_not_done_twice_beside_a_run_that_mlflow_knows_to_go_on(world, watch, pass_time):
     near(world / "base", world / "releases/r1", seed=10)
     watch("run 1")
-    close_run("run 1")
-    assert "KILLED" in watch("run 2").outcome["watch"]["events"][0]["reason"]
+    pass_time(13 * 3_600)
+    found = watch("run 2")
+    assert (found.outputs[0], found.outcome["watch"]["events"]) == (False, [])
 
 
 def test_one_that_was_registered_may_still_be_on_its_way_to_settle(world, watch):
