@@ -97,10 +97,11 @@ def submit(
     facts = submitted.facts(api)
     if as_json and not wait:
         print_json(facts)
-        return
     say = _quiet if as_json else click.echo
     say(f"{pipeline} {facts['version']} ({'uploaded' if facts['version_is_new'] else 'as before'})")
     say(f"Run {facts['run_id']}" + (f" · {facts['ui']}" if facts["ui"] else ""))
+    if submitted.uploaded.is_new:
+        _tell_schedules(api, pipeline, submitted.uploaded.pipeline_id)
     if wait:
         with _goes_on(facts["run_id"], as_json=as_json):
             _follow(api, facts["run_id"], cluster, as_json=as_json)
@@ -314,6 +315,17 @@ def _cluster(namespace: str) -> "Cluster | None":
         return connect_cluster(namespace)
     except NotSeen:
         return None
+
+
+def _tell_schedules(api: "Api", pipeline: str, pipeline_id: str) -> None:
+    from pipelines.schedule import taking_newest
+
+    if names := taking_newest(api, pipeline_id):
+        click.echo(
+            f"Schedules {', '.join(names)} now run this version; `recycle upload {pipeline}` with other --resources "
+            "and --set puts another back.",
+            err=True,
+        )
 
 
 def _follow(api: "Api", run_id: str, cluster: "Cluster | None", *, as_json: bool) -> None:

@@ -20,12 +20,15 @@ STEPS = tuple(
 """Every step, as KFP names its tasks."""
 EVERY_STEP = "*"
 
-UNITS = {"": 1.0, "m": 1e-3, **{letter: 1000.0**n for n, letter in enumerate("KMGTP", start=1)}}
+UNITS = {"": 1.0, "m": 1e-3, **{letter: 1000.0**n for n, letter in enumerate("MGTP", start=2)}}
 UNITS |= {f"{letter}i": 1024.0**n for n, letter in enumerate("KMGTP", start=1)}
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
-Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(m|[KMGTP]i?)?$")]
-"""A quantity as Kubernetes writes it: 500m, 2, 4Gi."""
+Cpus = Annotated[str, Field(pattern=r"^\d+(\.\d+)?m?$")]
+"""CPUs as Kubernetes writes them: 500m, 2, 1.5."""
+Bytes = Annotated[str, Field(pattern=r"^[1-9]\d*([MGTP]i?|Ki)?$")]
+"""Bytes as both Kubernetes and KFP take them: 512Mi, 4Gi. KFP takes no fraction, and of thousands only a K that
+Kubernetes does not know."""
 
 
 class Toleration(BaseModel):
@@ -46,22 +49,22 @@ class StepResources(BaseModel):
 
     image: str = Field(min_length=1)
     """`runtime`, `train` or `eval` for one of ours, else a whole image reference."""
-    cpu: Quantity
+    cpu: Cpus
     """That it is promised."""
-    cpu_limit: Quantity
-    memory: Quantity
+    cpu_limit: Cpus
+    memory: Bytes
     """That it is promised."""
-    memory_limit: Quantity
+    memory_limit: Bytes
     gpus: int = Field(ge=0)
     gpu_type: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     """The nodes' name for them, such as nvidia.com/gpu."""
-    scratch: Quantity
+    scratch: Bytes
     """Room for local copies, data sets and training checkpoints; gone with the pod."""
     storage_class: str
     """Of the scratch volume; empty for the node's own disk."""
     scratch_claim: str
     """A PersistentVolumeClaim to use in its place, which stays: a training whose pod was lost goes on where it was."""
-    shared_memory: Quantity | Literal[""]
+    shared_memory: Bytes | Literal[""]
     """Size of /dev/shm, which GPUs talk through; empty for the container runtime's 64 MB."""
     node_selector: dict[str, str]
     tolerations: tuple[Toleration, ...]
@@ -170,7 +173,18 @@ def _assign(settings: dict[str, Any], assignment: str) -> None:
                 f"steps have no setting {name!r}", do=f"use one of {', '.join(StepResources.model_fields)}"
             )
         structured = name in ("node_selector", "tolerations")
-        settings["steps"][each][name] = yaml.safe_load(text) if structured else text
+        settings["steps"][each][name] = _parsed(text, assignment) if structured else text
+
+
+def _parsed(text: str, assignment: str) -> Any:  # noqa: ANN401 - the model checks what it is
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        why = " ".join(str(error).split())
+        raise BadParameter(
+            f"the value of {assignment!r} is not YAML: {why}",
+            do="write it like '{pool: a100}', or '[{key: nvidia.com/gpu, operator: Exists}]' for tolerations",
+        ) from None
 
 
 def _check_step(step: str, *, where: str, also: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from components.errors import BadParameter, OutputConflict
 from pipelines.cron import Cron, parse_cron
 from pipelines.kfp_api import Api
-from pipelines.kfp_models import RecurringRun
+from pipelines.kfp_models import RecurringRun, VersionReference
 from pipelines.runs import pipeline_name
 from pipelines.store_text import table
 from pipelines.submit import experiment_id
@@ -107,6 +107,12 @@ def list_schedules(api: Api) -> list[Scheduled]:
         Scheduled(recurring=one, pipeline=pipeline_name(api, one.pipeline_version_reference.pipeline_id))
         for one in _all(api)
     ]
+
+
+def taking_newest(api: Api, pipeline_id: str) -> list[str]:
+    """The names of the schedules that run whatever version of a pipeline is its newest, but for those paused."""
+    newest = VersionReference(pipeline_id=pipeline_id)
+    return sorted(one.display_name for one in _all(api) if one.enabled and one.pipeline_version_reference == newest)
 
 
 def listing(schedules: Iterable[Scheduled]) -> str:

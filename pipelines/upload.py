@@ -29,8 +29,7 @@ class Uploaded:
     pipeline_id: str
     version: Version
     is_new: bool
-    is_newest: bool
-    """Whether schedules run it, which take the newest version."""
+    """Whether it was made just now, so that it is the newest, which schedules take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +90,11 @@ def upload(api: Api, pipeline: Compiled, *, as_newest: bool = False) -> Uploaded
     if same is None:
         made = _upload(api, pipeline_id, pipeline, wanted)
     elif same is newest or not as_newest:
-        return Uploaded(pipeline_id=pipeline_id, version=same, is_new=False, is_newest=same is newest)
+        return Uploaded(pipeline_id=pipeline_id, version=same, is_new=False)
     else:
         _, _, times = same.name.removeprefix(wanted).partition("-")
         made = _upload(api, pipeline_id, pipeline, f"{wanted}-{int(times or 1) + 1}")
-    return Uploaded(pipeline_id=pipeline_id, version=made, is_new=True, is_newest=True)
+    return Uploaded(pipeline_id=pipeline_id, version=made, is_new=True)
 
 
 def find_pipeline(api: Api, name: str) -> str:

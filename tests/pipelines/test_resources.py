@@ -1,7 +1,10 @@
 """What steps ask of a cluster: profiles, files of one's own, single settings."""
 
+import re
+
 import pytest
 import yaml
+from kubernetes.utils import parse_quantity
 
 from components import __version__
 from components.errors import BadParameter
@@ -63,6 +66,13 @@ def test_a_file_of_ones_own_lies_over_a_profile(tmp_path):
         ("evaluate.gpus=two", "steps.evaluate.gpus"),
         ("evaluate.memory=10GB", "steps.evaluate.memory"),
         ("evaluate.memory=10Gi", "promised more memory"),
+        ("transfer.memory_limit=4.5Gi", "steps.transfer.memory_limit"),
+        ("transfer.memory=500m", "steps.transfer.memory"),
+        ("transfer.memory=0", "steps.transfer.memory"),
+        ("transfer.cpu=1Gi", "steps.transfer.cpu"),
+        ("transfer.scratch=10K", "steps.transfer.scratch"),
+        ("transfer.shared_memory=1.5Gi", "steps.transfer.shared_memory"),
+        ("transfer.tolerations=[", "not YAML"),
         ("evaluate.gpu_type=h100", "steps.evaluate.gpu_type"),
         ("evaluate.timeout=1", "steps.evaluate.timeout"),
         ("evaluate.tolerations={key: a}", "steps.evaluate.tolerations"),
@@ -93,6 +103,14 @@ def test_files_that_are_no_profile(content, complaint, tmp_path, monkeypatch):
     (tmp_path / "own.yaml").write_text(content)
     with pytest.raises(BadParameter, match=complaint):
         load_resources("own.yaml")
+
+
+@pytest.mark.parametrize("text", ["1073741824", "1048576Ki", "512Mi", "1G", "1T", "1Pi"])
+def test_memory_that_is_taken_is_taken_by_kfp_and_by_kubernetes_too(text):
+    limits = [f"transfer.{name}={text}" for name in ("memory_limit", "scratch", "shared_memory")]
+    settings = load_resources(assignments=["transfer.memory=1Mi", *limits]).steps["transfer"]
+    assert re.fullmatch(r"[0-9]+(E|Ei|P|Pi|T|Ti|G|Gi|M|Mi|K|Ki)?", settings.memory_limit)  # KFP 2.17.0's own
+    assert quantity(settings.memory_limit) == parse_quantity(settings.memory_limit)
 
 
 def test_an_unknown_profile_lists_those_there_are():

@@ -206,6 +206,20 @@ class TestWhatIsUploaded:
         assert third["name"] == f"{first['name']}-2"
         assert third["pipeline_spec"] == first["pipeline_spec"]
 
+    def test_schedules_that_a_new_version_changes_are_named(self, kfp):
+        recycle("upload", "recycle")
+        for name in ("nightly", "weekly", "paused", "fixed"):
+            recycle("schedule", "recycle", "--cron", "0 6 * * *", "--name", name)
+        recycle("schedule", "pause", "paused")
+        (fixed,) = (one for one in kfp.recurring.values() if one["display_name"] == "fixed")
+        fixed["pipeline_version_reference"]["pipeline_version_id"] = "1"
+        recycle("schedule", "recycle", "--cron", "0 6 * * *", "--name", "another pipeline's")
+        list(kfp.recurring.values())[-1]["pipeline_version_reference"] = {"pipeline_id": "another"}
+        assert "now run" not in called("submit", "recycle", "--no-wait").stderr
+        result = called("submit", "recycle", "--no-wait", "--json", "--no-cache")
+        assert "Schedules nightly, weekly now run this version; `recycle upload recycle`" in result.stderr
+        assert json.loads(result.stdout)["version_is_new"] is True
+
     def test_an_older_version_is_found_on_a_later_page(self, kfp):
         recycle("upload", "recycle")
         ((first,),) = kfp.versions.values()
