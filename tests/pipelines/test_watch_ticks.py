@@ -98,6 +98,7 @@ def recycle(run, world, table, references, ledger, release, outcome):
             suite="demo",
             recipe="",
             finetunes=False,
+            continues=False,
             gate_tolerance=0.02,
             model_name="recycled",
         )
