@@ -91,6 +91,7 @@ def by_hand(folder: Path, *, model: Path, task: str, output: Path, **task_args: 
         "TIKTOKEN_CACHE_DIR": str(packages / "litellm" / "litellm_core_utils" / "tokenizers"),
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "TOKENIZERS_PARALLELISM": "false",
+        "OMP_WAIT_POLICY": "PASSIVE",  # or else threads spin while they wait, minutes where cores are shared
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     subprocess.run(
