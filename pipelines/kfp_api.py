@@ -18,7 +18,7 @@ import urllib3
 from kfp.client.client import KF_PIPELINES_ENDPOINT_ENV, KF_PIPELINES_UI_ENDPOINT_ENV
 
 from components.errors import BadParameter, OutputConflict, ServiceUnavailable
-from pipelines.cluster import NotSeen, connect_cluster
+from pipelines.cluster import KFP_NAMESPACE, NotSeen, connect_cluster
 
 TOKEN = "KFP_EXISTING_TOKEN"  # noqa: S105 - the variable's name, which the `kfp` command reads too
 TIMEOUT_S = (5, 60)
@@ -65,7 +65,16 @@ def _stay(config: kfp_server_api.Configuration, refresh: Callable[[Any], None], 
 class Api:
     """A KFP back end."""
 
-    def __init__(self, client: kfp.Client) -> None:
+    def __init__(self, client: kfp.Client, namespace: str = "") -> None:
+        """Ask it what it is.
+
+        Args:
+            client: the way to it.
+            namespace: the user's, where it has many; empty for the one that the client knows.
+
+        Raises:
+            RecycleError: it does not answer as KFP does, or has many users and no namespace was given.
+        """
         self._http = client._run_api.api_client
         self.host: str = self._http.configuration.host
         self.namespace = ""
@@ -74,7 +83,7 @@ class Api:
         self.ui = os.environ.get(KF_PIPELINES_UI_ENDPOINT_ENV, self.host if "apiServerReady" in health else "")
         """Where people look, empty where that is not known."""
         if health.get("multi_user"):
-            self.namespace = client.get_user_namespace()
+            self.namespace = namespace or client.get_user_namespace()
         if health.get("multi_user") and not self.namespace:
             raise BadParameter(
                 f"the Kubeflow Pipelines at {self.host} has many users, and no namespace was given",
@@ -247,7 +256,7 @@ def connect(endpoint: str | None, namespace: str) -> Api:
 
     Args:
         endpoint: its address; None to go through the cluster that kubectl uses, or that this runs in.
-        namespace: where it runs; with a KFP of many users, theirs.
+        namespace: where it runs, which without an address is kubeflow; with a KFP of many users, theirs.
 
     Raises:
         RecycleError: there is no KFP to be reached.
@@ -265,8 +274,15 @@ def connect(endpoint: str | None, namespace: str) -> Api:
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
-        client = _Client(host=endpoint, namespace=namespace, existing_token=os.environ.get(TOKEN))
-    return Api(client)
+        # The client's own argument of that name would be a part of the way through a cluster too.
+        client = _Client(host=endpoint, namespace=KFP_NAMESPACE, existing_token=os.environ.get(TOKEN))
+    api = Api(client, namespace if namespace != KFP_NAMESPACE else "")
+    if not endpoint and not api.namespace and namespace != KFP_NAMESPACE:
+        raise BadParameter(
+            f"the Kubeflow Pipelines at {api.host} has one user, whose runs are in {KFP_NAMESPACE}, not in {namespace}",
+            do="leave --namespace and KFP_NAMESPACE out, or give the address of another with --endpoint",
+        )
+    return api
 
 
 def _reason(error: Exception) -> str:

@@ -1,9 +1,12 @@
 """`manifests/kind-up` and `kind-down`; programs that only tell what they were asked stand for docker and kind."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -144,6 +147,72 @@ def test_a_pipelines_server_that_does_not_start_is_told(machine):
     assert "deployment.apps/ml-pipeline in kubeflow is not ready after 15m; kubectl logs" in machine.told
     assert "kubectl get events --namespace kubeflow --field-selector type=Warning" in "".join(machine.asked())
     assert not [line for line in machine.asked() if line.startswith("recycle")]
+
+
+class TestSecrets:
+    """`manifests/secrets`, with a kubectl that keeps Secrets as files."""
+
+    KUBECTL = """
+        import json, os, pathlib, sys, yaml
+        arguments = sys.argv[1:]
+        option = lambda name: arguments[arguments.index(name) + 1]
+        place = lambda namespace, name: pathlib.Path(os.environ["STATE"], f"{namespace}.{name}")
+        if arguments[0] in ("create", "apply"):
+            asked = yaml.safe_load(sys.stdin)
+            made = place(asked["metadata"]["namespace"], asked["metadata"]["name"])
+            assert arguments[0] == "apply" or not made.exists()
+            made.write_text(json.dumps(asked))
+        elif "--field-selector" in arguments:
+            found = place(option("--namespace"), option("--field-selector").removeprefix("metadata.name="))
+            absent = option("--selector").removeprefix("!")
+            if found.exists() and absent not in json.loads(found.read_text())["metadata"].get("labels", {}):
+                print("secret/" + found.name)
+        else:
+            found = place(option("--namespace"), arguments[2])
+            if not found.exists():
+                sys.exit(0 if "--ignore-not-found" in arguments else 1)
+            template = option("--output").split('"')
+            values = json.loads(found.read_text())["stringData"]
+            print(values[template[1]] if template[1:] else found.name, end="")
+        """
+
+    @pytest.fixture
+    def secrets(self, machine, tmp_path):
+        kubectl = machine.programs / "kubectl"
+        kubectl.write_text(f"#!{sys.executable}\n{textwrap.dedent(self.KUBECTL)}")
+
+        def kept(name):
+            return json.loads((tmp_path / "state" / name).read_text())["stringData"]
+
+        return kept
+
+    def test_the_copies_follow_an_installation_that_was_made_again(self, machine, secrets, tmp_path):
+        assert machine.run("secrets") == 0, machine.told
+        before = secrets("kubeflow.recycle-store")
+        assert machine.run("secrets") == 0, machine.told
+        assert secrets("kubeflow.recycle-store") == before
+        for path in (tmp_path / "state").glob("recycle.*"):
+            path.unlink()
+        assert machine.run("secrets") == 0, machine.told
+        key = secrets("recycle.bucket-recycle")["secret-key"]
+        assert secrets("kubeflow.recycle-store") == {"AWS_ACCESS_KEY_ID": "recycle-steps", "AWS_SECRET_ACCESS_KEY": key}
+        assert key != before["AWS_SECRET_ACCESS_KEY"]
+        key = secrets("recycle.bucket-mlpipeline")["secret-key"]
+        assert secrets("kubeflow.mlpipeline-minio-artifact") == {"accesskey": "recycle-pipelines", "secretkey": key}
+
+    def test_a_store_of_ones_own_keeps_its_keys(self, machine, secrets, tmp_path):
+        own = {"metadata": {"name": "recycle-store"}, "stringData": {"AWS_ACCESS_KEY_ID": "mine"}}
+        (tmp_path / "state/kubeflow.recycle-store").write_text(json.dumps(own))
+        assert machine.run("secrets") == 0, machine.told
+        assert secrets("kubeflow.recycle-store") == own["stringData"]
+        assert "it stays" in machine.told
+
+    def test_no_copy_is_made_of_a_key_that_cannot_be_read(self, machine, secrets, tmp_path):
+        empty = {"stringData": {"access-key": "recycle-steps", "secret-key": ""}}
+        (tmp_path / "state/recycle.bucket-recycle").write_text(json.dumps(empty))
+        assert machine.run("secrets") != 0
+        assert "recycle/bucket-recycle has no secret-key" in machine.told
+        assert not list((tmp_path / "state").glob("kubeflow.*"))
 
 
 def test_down_removes_the_cluster_and_may_be_run_again(machine):

@@ -117,7 +117,7 @@ class TestOverlay:
         asked = set(
             re.findall(r"secret(?:KeyRef|Ref)?'?: {[^}]*'(?:name|secretName)': '([\w-]+)'", str(built(overlay)))
         )
-        made = set(re.findall(r"^keep \w+ ([\w-]+)", (ROOT / "manifests/secrets").read_text(), re.MULTILINE))
+        made = set(re.findall(r"^(?:keep|copy) \w+ ([\w-]+)", (ROOT / "manifests/secrets").read_text(), re.MULTILINE))
         assert {"minio-root", "postgres", "bucket-recycle", "bucket-mlflow", "bucket-mlpipeline"} == asked
         assert asked < made
 
@@ -163,9 +163,9 @@ def test_what_may_reach_what_is_said_on_both_sides():
 def test_the_program_makes_the_secrets_that_steps_look_for():
     text = (ROOT / "manifests/secrets").read_text().replace("\\\n", " ")
     for secret, names in SECRETS.items():
-        for line in re.findall(rf"^keep kubeflow {secret} .*$", text, re.MULTILINE):
+        for line in re.findall(rf"^copy kubeflow {secret} .*$", text, re.MULTILINE):
             assert all(name in line for name in names)
-    assert "keep kubeflow recycle-store" in text
+    assert "copy kubeflow recycle-store" in text
 
 
 def test_no_password_is_written_down():

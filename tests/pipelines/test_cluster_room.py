@@ -170,8 +170,15 @@ class TestThroughTheKubeconfig:
         assert len(kfp.runs) == 1
         assert not kfp.seen
 
+    def test_a_kfp_of_many_users_is_where_it_is_and_asked_for_ones_own(self, kfp, kubernetes):
+        kfp.multi_user = True
+        submit("--namespace", "ada")
+        assert len(kfp.runs) == 1
+        assert [one["namespace"] for one in kfp.experiments.values()] == ["ada"]
+        assert "no namespace was given" in submit(code=2)
+
     def test_not_in_another_namespace(self, kubernetes):
         result = CliRunner().invoke(main, ["runs", "--namespace", "elsewhere"], catch_exceptions=False)
-        assert result.exit_code == 1
-        assert 'services "ml-pipeline" not found' in result.output
+        assert result.exit_code == 2
+        assert "has one user, whose runs are in kubeflow, not in elsewhere" in result.output
         assert "What to do:" in result.output
