@@ -58,14 +58,13 @@ class StepState:
 def step_names(spec: Mapping[str, Any]) -> dict[str, str]:
     """The names for people of all steps of a compiled pipeline, by their names in it, those of conditions too.
 
-    Parts of a pipeline that are pipelines themselves may call different steps alike: those have all their names.
+    Parts of a pipeline that are pipelines themselves may call their steps as it does: its own names hold.
     """
-    found: dict[str, list[str]] = {}
+    found: dict[str, str] = {}
     if spec:
         for key, name in _names(spec["root"]["dag"]["tasks"], spec["components"]):
-            names = found.setdefault(key, [])
-            names += [] if name in names else [name]
-    return {key: " / ".join(names) for key, names in found.items()}
+            found.setdefault(key, name)
+    return found
 
 
 def _names(tasks: Mapping[str, Any], components: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

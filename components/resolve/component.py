@@ -41,14 +41,13 @@ def resolve(
     from components.resolve.run import resolve_into
     from components.step import step
 
+    checkpoints = {"source_base": source_base, "source_tuned": source_tuned, "target_base": target_base}
     with step("resolve") as run:
         return resolve_into(
             plan.path,
             run,
             transfer=transfer,
-            source_base=source_base,
-            source_tuned=source_tuned,
-            target_base=target_base,
+            **checkpoints,
             scale=scale,
             dtype=dtype,
             suite=suite,

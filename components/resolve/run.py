@@ -25,8 +25,8 @@ def resolve_into(
     finetunes: bool,
     gate_tolerance: float,
     model_name: str,
-    continues: bool,
     scale_search: str = "",
+    continues: bool = False,
 ) -> tuple[str, str, str, str, str, str, str, str, list[str], list[dict[str, str]], str]:
     """Complete and check every parameter, look at the checkpoints, and write the plan.
 

@@ -51,7 +51,8 @@ class Found:
     def scratch_needed(self) -> dict[str, int]:
         """Bytes that steps need on the disk that they work on, by step."""
         needs = [scratch_needed(plan, finetunes=True) for plan in self.plans.values()]
-        return {step: max(need[step] for need in needs) for step in needs[0]}
+        steps = needs[0].keys() - {"connectivity"}  # which these pipelines do not have
+        return {step: max(need[step] for need in needs) for step in sorted(steps)}
 
     @property
     def warnings(self) -> tuple[str, ...]:

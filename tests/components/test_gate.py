@@ -59,7 +59,7 @@ def test_both_failures_are_told():
 
 @pytest.mark.parametrize(("lead", "passes"), [(0.05, True), (0.0, True), (-0.005, False)])
 def test_a_scale_that_a_search_chose_must_hold_on_the_whole_suite(lead, passes):
-    found = decide(against_base=around(0.3), against_source=around(0.3), against_first=around(lead))
+    found = decide(against_base=around(0.3), against_rival=around(0.3), against_first=around(lead))
     assert found.passed is passes
     assert ("the one at the scale that was set" in found.reason) is True
     assert len(found.checks) == 3

@@ -8,7 +8,7 @@ from pipelines.catalogue import load_pipeline, parse_parameters
 
 @pytest.mark.parametrize("name", ["grid", "iterative", "recycle-then-finetune"])
 def test_the_defaults_run_the_demo(name):
-    load_pipeline(name).check(parse_parameters(name, []))
+    load_pipeline(name).check(parse_parameters(name, []), here=True)
 
 
 @pytest.mark.parametrize(
@@ -30,4 +30,4 @@ def test_the_defaults_run_the_demo(name):
 )
 def test_bad_values_are_refused(name, assignment, said):
     with pytest.raises(BadParameter, match=said):
-        load_pipeline(name).check(parse_parameters(name, [assignment]))
+        load_pipeline(name).check(parse_parameters(name, [assignment]), here=True)

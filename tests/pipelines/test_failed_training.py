@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -232,7 +233,7 @@ def end_with(events, monkeypatch):
         raise ProgramFailed("the worker ended", do="read on")
 
     monkeypatch.setattr(local_run, "run_program", run_program)
-    monkeypatch.setattr(local_run, "_check", lambda parameters: None)
+    monkeypatch.setattr(local_run, "load_pipeline", lambda name: Mock())
     monkeypatch.setattr(local_run, "close_run", lambda run_id, failure: closed.append(failure))
     with pytest.raises(ProgramFailed) as caught:
         local_run.run_pipeline("recycle", {}, lambda line: None)
@@ -264,7 +265,7 @@ def test_an_mlflow_that_is_gone_does_not_hide_why_a_run_ended(tmp_path, monkeypa
         raise ProgramFailed("the worker ended", do="read on")
 
     monkeypatch.setattr(local_run, "run_program", kill)
-    monkeypatch.setattr(local_run, "_check", lambda parameters: None)
+    monkeypatch.setattr(local_run, "load_pipeline", lambda name: Mock())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////proc/nowhere/x.db")
     with pytest.raises(ProgramFailed, match="step 'transfer' was killed before it could say why"):
         local_run.run_pipeline("recycle", {}, lambda line: None)

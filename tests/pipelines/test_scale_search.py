@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-c", "from pipelines.cli import main; main()"]
 def test_what_is_no_search_is_refused_before_anything_starts(text):
     parameters = parse_parameters("recycle", [f"scale_search={text}"])
     with pytest.raises(BadParameter, match="scale_search is"):
-        load_pipeline("recycle").check(parameters)
+        load_pipeline("recycle").check(parameters, here=False)
 
 
 def teach(folder, questions):
