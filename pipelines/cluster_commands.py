@@ -90,8 +90,7 @@ def submit(
     if room_check:
         from pipelines.fits import check_fits
 
-        unchecked = check_fits(cluster, resources, made.steps) if cluster else "there is no usable kubeconfig"
-        if unchecked:
+        if unchecked := check_fits(cluster, endpoint, resources, made.steps):
             click.echo(f"Not checked whether the cluster has room for all steps: {unchecked}", err=True)
     submitted = submit_run(api, made, parameters, experiment=experiment)
     facts = submitted.facts(api)

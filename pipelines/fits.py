@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from kubernetes.utils import parse_quantity
 
@@ -16,6 +17,9 @@ SHOWN = 5
 KEEP_OUT = ("NoSchedule", "NoExecute")
 """Effects of taints that a pod must bear."""
 
+HERE = ("localhost", "127.0.0.1", "::1")
+"""Hosts of a forwarded port, behind which is the cluster that kubectl uses."""
+
 Document = Mapping[str, Any]
 
 
@@ -26,11 +30,12 @@ class _Need:
     """What to say where no node meets it."""
 
 
-def check_fits(cluster: Cluster, resources: Resources, steps: Iterable[str]) -> str:
+def check_fits(cluster: Cluster | None, endpoint: str | None, resources: Resources, steps: Iterable[str]) -> str:
     """Refuse a pipeline of which a step could never start.
 
     Args:
-        cluster: where it is to run.
+        cluster: that kubectl uses, None where it uses none.
+        endpoint: KFP's address, None where it is reached through that cluster.
         resources: what steps ask for.
         steps: the pipeline's.
 
@@ -40,6 +45,10 @@ def check_fits(cluster: Cluster, resources: Resources, steps: Iterable[str]) -> 
     Raises:
         BadParameter: no node, or no quota, has room for one of them.
     """
+    if endpoint and _host(endpoint) not in HERE:
+        return f"the cluster that kubectl uses need not be the one behind {endpoint}"
+    if cluster is None:
+        return "there is no usable kubeconfig"
     try:
         if not cluster.has_kfp():
             return f"the cluster that kubectl uses, {cluster.host}, has no Kubeflow Pipelines"
@@ -61,6 +70,13 @@ def check_fits(cluster: Cluster, resources: Resources, steps: Iterable[str]) -> 
             "say --no-room-check",
         )
     return ""
+
+
+def _host(endpoint: str) -> str | None:
+    try:
+        return urlsplit(endpoint if "://" in endpoint else f"//{endpoint}").hostname
+    except ValueError:  # a bracket that is not closed
+        return None
 
 
 def _no_node(asked: StepResources, nodes: list[dict[str, Any]]) -> str:

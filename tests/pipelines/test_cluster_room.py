@@ -3,9 +3,14 @@
 import pytest
 from click.testing import CliRunner
 
+from components.errors import BadParameter
 from fake_kfp import FakeKfp, Step, failure, node_id
 from fake_kubernetes import node, pod, quota
 from pipelines.cli import main
+from pipelines.cluster import connect_cluster
+from pipelines.fits import check_fits
+from pipelines.kfp_api import connect
+from pipelines.resources import load_resources
 
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 BIG = {"cpu": "96", "memory": "1056Gi", "nvidia_com__gpu": "8"}
@@ -100,6 +105,24 @@ class TestNotChecked:
         kubernetes.has_kfp = False
         assert "has no Kubeflow Pipelines" in submit("--resources", "gpu")
         assert len(kfp.runs) == 1
+
+    @pytest.mark.parametrize("address", ["http://{host}", "{host}"])
+    def test_an_address_elsewhere_need_not_be_of_kubectls_cluster(self, kfp, kubernetes, monkeypatch, address):
+        named = "kfp.example:8888"
+        connected = connect
+        monkeypatch.setattr("pipelines.kfp_api.connect", lambda endpoint, namespace: connected(kfp.url, namespace))
+        output = submit("--resources", "gpu", "--endpoint", address.format(host=named))
+        assert f"need not be the one behind {address.format(host=named)}" in output
+        assert len(kfp.runs) == 1
+        assert not kubernetes.seen
+
+
+class TestForwarded:
+    @pytest.mark.parametrize("host", ["localhost:8888", "http://127.0.0.1:8888/pipeline", "https://[::1]:8888", None])
+    def test_a_port_of_this_machine_leads_to_kubectls_cluster(self, host, kubernetes):
+        resources = load_resources("gpu")
+        with pytest.raises(BadParameter, match="no room"):
+            check_fits(connect_cluster("kubeflow"), host, resources, ["finetune"])
 
 
 class TestWhatPodsWaitFor:
