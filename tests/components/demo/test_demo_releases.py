@@ -108,7 +108,7 @@ def test_a_faster_process_that_built_the_same_release_wins(tmp_path: Path) -> No
 
 def test_unknown_release_and_another_architecture_are_refused(built: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(BadParameter, match="release-1-instruct"):
-        releases.build("release-3", tmp_path, progress=quiet)
+        releases.build("release-9", tmp_path, progress=quiet)
     with pytest.raises(OutputConflict, match="olmo2, not llama"):
         releases.build("release-2", built["release-1"].parent, progress=quiet, architecture="llama")
 
@@ -116,8 +116,8 @@ def test_unknown_release_and_another_architecture_are_refused(built: dict[str, P
 def test_command_line_says_what_is_wrong_without_a_traceback(
     built: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["releases", str(built["release-1"].parent), "release-1", "release-3"])
-    with pytest.raises(SystemExit, match="error: the demo has no release 'release-3'"):
+    monkeypatch.setattr("sys.argv", ["releases", str(built["release-1"].parent), "release-1", "release-9"])
+    with pytest.raises(SystemExit, match="error: the demo has no release 'release-9'"):
         releases.main()
 
 
