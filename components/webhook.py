@@ -35,7 +35,7 @@ def notify(events: Sequence[Mapping[str, str]], *, releases: str, run: str) -> s
     address = settings.webhook()
     if not address:
         return ""
-    text = "\n".join(_sentence(event) for event in events)
+    text = "\n".join(_escaped(_sentence(event)) for event in events)
     body = json.dumps({"text": text, "releases": releases, "run": run, "events": list(events)}, ensure_ascii=False)
     problems: list[str] = []
     # A thread that is given up dies with the process: the socket's timeout counts anew with each byte.
@@ -56,6 +56,11 @@ def _sentence(event: Mapping[str, str]) -> str:
         f"{event['release']}: recycled, gate {event['gate']}: {event['reason']} "
         f"Registered as {event['model']} version {event['version']} ({event['aliases']})."
     )
+
+
+def _escaped(text: str) -> str:
+    """As chat programs want text that others wrote: Slack, for one, takes `<!channel>` for a call to everybody."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _post(address: str, body: bytes) -> str:
@@ -90,6 +95,8 @@ def _try(address: str, body: bytes) -> None:
     try:
         connection.request("POST", f"{url.path or '/'}{'?' if url.query else ''}{url.query}", body, headers)
         status = connection.getresponse().status
+    except UnicodeError:
+        raise _Refused("RECYCLE_WEBHOOK has characters that no address has") from None
     finally:
         connection.close()
     if status >= 500 or status in (408, 429):

@@ -11,6 +11,7 @@ from components.gap import sampled_relative_gap
 from components.layout import Layout, read_layout
 from components.progress import human_bytes
 from components.reference import open_source
+from components.reporting.text import markdown
 from components.resolve_bases.choice import labels
 from components.room import scratch_needed
 from components.scale import parse_scale
@@ -74,10 +75,10 @@ class Found:
             **{f"WARNING {number}": text for number, text in enumerate(self.warnings, start=1)},
         }
         bases = "\n".join(
-            f"| {label} | {base.source.reference} | {gap} |".replace("||", "|")
+            f"| {label} | {markdown(base.source.reference)} | {gap} |"
             for label, base, gap in zip(self.labels, self.bases, self._distances(), strict=True)
         )
-        rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+        rows = "\n".join(f"| {name} | {markdown(value)} |" for name, value in facts.items())
         return (
             f"# The bases are compatible\n\n| | |\n| --- | --- |\n{rows}\n\n"
             f"| base | reference | relative gap to the one before |\n| --- | --- | ---: |\n{bases}\n"

@@ -12,6 +12,7 @@ from components.errors import BadParameter
 from components.ledger import Ledger, Release, outranked, parse_duration
 from components.named import find_named
 from components.reference import DEMO_PREFIX
+from components.reporting import text
 from components.scale import parse_scale
 from components.step import Step
 from components.store import open_store
@@ -161,11 +162,11 @@ def markdown(ledger: Ledger, names: list[str], releases: str) -> str:
     rows = [
         (name, ledger.status_of(name), _when(_since(ledger, name)), _reason(ledger, name)) for name in names[:SHOWN]
     ]
-    lines = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+    lines = [f"| {' | '.join(map(text.markdown, row))} |" for row in rows]
     more = [f"\nand {len(names) - SHOWN} more."] if len(names) > SHOWN else []
     counts = ", ".join(f"{number} {status}" for status, number in ledger.counts(names).items()) or "nothing there yet"
     head = [
-        f"# Releases at {releases}",
+        f"# Releases at {text.markdown(releases)}",
         "",
         counts,
         "",
@@ -195,7 +196,3 @@ def _reason(ledger: Ledger, name: str) -> str:
 
 def _when(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

@@ -27,6 +27,12 @@ def test_what_happened_arrives_as_json_with_a_text_for_people(webhook_server):
     assert body["text"] == "org/model@v2: incompatible, another architecture"
 
 
+def test_a_name_calls_nobody(webhook_server):
+    event = {"release": "a/<!channel>&", "happened": "failed", "reason": "none"}
+    assert notify([event], releases="x", run="y") == ""
+    assert webhook_server.bodies[0][2]["text"] == "a/&lt;!channel&gt;&amp;: failed, none"
+
+
 def test_a_recycled_release_is_told_with_its_verdict_and_where_it_is(webhook_server):
     event = {
         "release": "r2",
@@ -86,6 +92,7 @@ def test_without_an_address_nobody_is_told(monkeypatch):
         f"http://[::1/{SECRET}",
         f"http://127.0.0.1:99999/{SECRET}",
         f"http://127.0.0.1/a b{SECRET}",
+        f"http://127.0.0.1:9/\u00e9{SECRET}",
         SECRET,
     ],
 )

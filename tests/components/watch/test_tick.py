@@ -300,12 +300,15 @@ def test_weights_are_read_for_their_digest_once(world, monkeypatch):
 
 def test_the_table_shows_names_states_and_reasons(world, watch):
     near(world / "base", world / "releases/a|b", seed=10)
+    near(world / "base", world / "releases/<b>[x](y)", seed=11)
     make_checkpoint(world / "releases/wide", seed=3, hidden=64)
     found = watch()
     page = markdown(found.ledger, found.names, "here")
-    assert "1 incompatible, 1 running" in page
-    assert "a\\|b | running |" in page
+    assert "1 incompatible, 1 running, 1 waiting" in page
+    assert "a\\|b | " in page
     assert "not of one family" in page
+    assert "<b>" not in page
+    assert "[x](y)" not in page
 
 
 @pytest.mark.parametrize(
