@@ -52,7 +52,7 @@ def test_a_lead_that_may_be_chance_is_not():
 
 
 def test_a_lead_that_is_clear_by_itself_is_not_when_it_is_the_best_of_five():
-    main, better = evaluation(0.50), evaluation(0.55)
+    main, better = evaluation(0.50), evaluation(0.56)
     assert choose((1.0, main), [(1.5, better)]).chosen.scale == 1.5
     others = [(scale, evaluation(0.2)) for scale in (0.2, 0.4, 0.6, 0.8)]
     choice = choose((1.0, main), [(1.5, better), *others])
