@@ -13,16 +13,16 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.checkpoint import canonical_json
+from components.durations import SECONDS
 from components.errors import BadCheckpoint, BadParameter, OutputConflict
 from components.store import Store
 
 KIND = "ledger"
-LONGEST_WAIT_S = 7 * 86_400
+LONGEST_WAIT_S = 7 * SECONDS["d"]
 LONGEST_REASON = 300
 """Characters: ten thousand releases are to stay one small document."""
 MOST_WRITERS = 50
 """Of one ledger at the same moment; each exchange that another was faster than is one of them done."""
-UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 Refusal = Literal["incompatible", "unlikely"]
 Status = Literal["running", "done", "failed"]
@@ -288,7 +288,7 @@ def parse_duration(text: str) -> int:
     match = re.fullmatch(r"(\d{1,7})([smhd])", text.strip(), re.ASCII)
     if match is None or int(match[1]) == 0:
         raise BadParameter(f"retry_after is {text!r}, which is no duration", do="write 30m, 12h or 2d")
-    return int(match[1]) * UNITS_S[match[2]]
+    return int(match[1]) * SECONDS[match[2]]
 
 
 def read_ledger(store: Store, key: str) -> Ledger:

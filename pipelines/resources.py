@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import components
 from components import __version__
+from components.durations import SECONDS
 from components.errors import BadParameter
 
 PROFILES = Path(__file__).parent / "profiles"
@@ -22,7 +23,6 @@ EVERY_STEP = "*"
 
 UNITS = {"": 1.0, "m": 1e-3, **{letter: 1000.0**n for n, letter in enumerate("MGTP", start=2)}}
 UNITS |= {f"{letter}i": 1024.0**n for n, letter in enumerate("KMGTP", start=1)}
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 Cpus = Annotated[str, Field(pattern=r"^\d+(\.\d+)?m?$")]
 """CPUs as Kubernetes writes them: 500m, 2, 1.5."""

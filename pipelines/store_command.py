@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from components.checkpoint import Checkpoint
+from components.durations import SECONDS
 from components.errors import BadCheckpoint, BadParameter, BadReference, RecycleError
 from components.garbage import Garbage
 from components.identify import verify
@@ -16,7 +17,6 @@ from components.store import Store
 SHORT = 12
 """Characters of a digest that people are shown."""
 THREADS = 8
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ def parse_age(text: str) -> timedelta:
     match = re.fullmatch(r"(\d{1,5})([smhd])", text.strip(), re.ASCII)
     if match is None:
         raise BadParameter(f"the age is {text[:80]!r}, which is none", do="give an age such as 24h, 30m or 7d")
-    return timedelta(seconds=int(match[1]) * UNITS[match[2]])
+    return timedelta(seconds=int(match[1]) * SECONDS[match[2]])
 
 
 def facts(contents: Contents, checkpoint: Checkpoint) -> dict[str, Any]:
