@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.compatibility import FLOAT_DTYPES
+from components.errors import BadCheckpoint
 from components.layout import Layout
 from components.tensorfile import DTYPE_BYTES
 
@@ -19,17 +20,27 @@ SAMPLED_ELEMENTS = 32_768
 def sampled_relative_gap(source: Layout, target: Layout) -> float:
     """‖M_t − M_s‖ / ‖M_s‖ over a fixed sample of the matrices that both have in one shape.
 
-    Elements that are NaN or infinite are left out. Zero where nothing could be sampled.
+    Elements that are NaN or infinite are left out. Zero where they have no matrix in one shape.
+
+    Raises:
+        BadCheckpoint: of one or the other, nothing of the sample is finite.
     """
     names = sorted(name for name in source.tensors.keys() & target.tensors.keys() if _comparable(name, source, target))
     stride = max(1, math.ceil(len(names) / SAMPLED_TENSORS))
     gap = norm = 0.0
+    usable = 0
     for name in names[::stride]:
         ours, theirs = _sample(source, name), _sample(target, name)
         finite = np.isfinite(ours) & np.isfinite(theirs)
         ours, theirs = ours[finite], theirs[finite]
+        usable += ours.size
         gap += float(np.square(theirs - ours).sum())
         norm += float(np.square(ours).sum())
+    if names and not usable:
+        raise BadCheckpoint(
+            f"none of the sampled weights is a finite number in both {source.source.name} and {target.source.name}",
+            do="look at their weights; a checkpoint of NaN or infinities cannot be transferred from or onto",
+        )
     return math.sqrt(gap / norm) if norm else 0.0
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from components import __version__
 from components.checkpoint import canonical_json
 from components.durations import SECONDS
 from components.errors import BadCheckpoint, BadParameter, OutputConflict
@@ -23,6 +24,8 @@ LONGEST_REASON = 300
 """Characters: ten thousand releases are to stay one small document."""
 MOST_WRITERS = 50
 """Of one ledger at the same moment; each exchange that another was faster than is one of them done."""
+
+NOT_REFUSED = {"refused": "", "reason": "", "refused_by": ""}
 
 Refusal = Literal["incompatible", "unlikely"]
 Status = Literal["running", "done", "failed"]
@@ -54,8 +57,10 @@ class Sighting(BaseModel):
     release: str = ""
     """Digest of its content, empty until it was looked at."""
     refused: Refusal | Literal[""] = ""
-    """Why nothing is done with it, until its state is another one."""
+    """Why nothing is done with it, until its state is another one, or Recycle."""
     reason: str = ""
+    refused_by: str = ""
+    """The version of Recycle that refused it: a later one may know its architecture."""
 
 
 class Release(BaseModel):
@@ -140,13 +145,13 @@ def with_seen(ledger: Ledger, listed: Iterable[Listed], now: int) -> Ledger:
 
 
 def due(ledger: Ledger, listed: Iterable[Listed], now: int) -> list[Listed]:
-    """What is to be looked at, newest first: what nobody looked at yet, and failed attempts whose time has come."""
+    """What is to be looked at, newest first: what this Recycle did not look at, and failed attempts due again."""
 
     def is_due(one: Listed) -> bool:
         sighting = ledger.names[one.name]
         release = ledger.releases.get(sighting.release)
         if release is None:
-            return not sighting.refused
+            return sighting.refused_by != __version__
         return release.status == "failed" and release.retry_at <= now
 
     return sorted(
@@ -165,9 +170,10 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 def refused(ledger: Ledger, one: Listed, kind: Refusal, reason: str) -> Ledger | None:
     """Note why nothing is done with a name in this state; None where it is in another by now, or was decided."""
     sighting = ledger.names.get(one.name)
-    if sighting is None or sighting.state != one.state or sighting.refused or sighting.release:
+    if sighting is None or sighting.state != one.state or sighting.release or sighting.refused_by == __version__:
         return None
-    return ledger.with_name(one.name, sighting.model_copy(update={"refused": kind, "reason": short(reason)}))
+    changes = {"refused": kind, "reason": short(reason), "refused_by": __version__}
+    return ledger.with_name(one.name, sighting.model_copy(update=changes))
 
 
 def taken(ledger: Ledger, one: Listed, digest: str, *, now: int, run: str, tracked: str) -> tuple[Ledger, bool]:
@@ -178,7 +184,7 @@ def taken(ledger: Ledger, one: Listed, digest: str, *, now: int, run: str, track
     """
     sighting = ledger.names.get(one.name)
     if sighting is not None and sighting.state == one.state and sighting.release != digest:
-        ledger = ledger.with_name(one.name, sighting.model_copy(update={"release": digest, "refused": ""}))
+        ledger = ledger.with_name(one.name, sighting.model_copy(update={"release": digest} | NOT_REFUSED))
     known = ledger.releases.get(digest)
     if known is not None and known.status == "running" and run and known.run == run:
         return ledger, True  # this run's exchange, whose answer was lost

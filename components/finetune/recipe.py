@@ -129,10 +129,19 @@ def shortened(recipe: Recipe, share: float) -> Recipe:
         raise BadParameter(f"a training cannot be {share} of its length", do="give shares above 0 and at most 1")
     if share == 1:
         return recipe
+    steps = max(1, round(share * steps_of(recipe)))
+    return recipe.model_copy(update={"name": f"{recipe.name}-{steps}-steps", "max_steps": steps})
+
+
+def steps_of(recipe: Recipe) -> int:
+    """How many optimizer steps the recipe takes.
+
+    Raises:
+        BadParameter: it counts passes over its data, whose steps nobody knows before the data is there.
+    """
     if recipe.max_steps is None:
         raise BadParameter(
             f"the recipe {recipe.name} is {recipe.epochs} passes over its data, which have no shares",
             do="use a recipe that says max_steps",
         )
-    steps = max(1, round(share * recipe.max_steps))
-    return recipe.model_copy(update={"name": f"{recipe.name}-{steps}-steps", "max_steps": steps})
+    return recipe.max_steps

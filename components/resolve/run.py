@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from components.finetune.recipe import load_recipe, steps_of
 from components.resolve.choice import Choice, complete
 from components.resolve.points import quick_suite, search_points
 from components.resolve.resolve import resolve
@@ -46,6 +47,8 @@ def resolve_into(
         gate_tolerance=gate_tolerance,
         model_name=model_name,
     )
+    if continues:
+        steps_of(load_recipe(chosen.recipe))
     found = resolve(
         source_base=chosen.source_base,
         source_tuned=chosen.source_tuned,

@@ -175,9 +175,12 @@ def _take_one(
 
 def _refuse(found: Tick, store: Store, key: str, one: Listed, judgement: Judgement) -> None:
     kind = judgement.refused or "incompatible"
+    before = found.ledger.names[one.name]
     after = change(store, key, lambda ledger: refused(ledger, one, kind, judgement.reason))
-    if after is not None:
-        found.ledger = after
+    if after is None:
+        return
+    found.ledger = after
+    if (before.refused, before.reason) != (kind, short(judgement.reason)):
         found.events.append(_event(one.name, kind, judgement.reason))
 
 

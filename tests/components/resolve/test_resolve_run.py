@@ -90,3 +90,10 @@ def test_files_that_changed_under_their_name_are_in_another_state(tmp_path):
     assert before == again
     assert (after[0], after[2]) == (before[0], before[2])
     assert after[1] != before[1]
+
+
+def test_a_recipe_without_steps_of_its_own_cannot_be_continued_in_shares(tmp_path):
+    given = {role: str(make_checkpoint(tmp_path / role, seed=1)) for role in ("source_base", "source_tuned")}
+    given |= {"target_base": str(tmp_path / "not there"), "recipe": "tulu3-sft", "continues": True}
+    with pytest.raises(BadParameter, match=r"tulu3-sft is .* passes over its data"):
+        resolved(tmp_path, **given)

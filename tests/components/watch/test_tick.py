@@ -120,6 +120,32 @@ def test_one_that_was_broken_is_taken_once_it_is_repaired_under_its_name(world, 
     assert taken(watch()) == "r1"
 
 
+def test_a_later_version_looks_again_at_what_an_earlier_one_refused(world, watch, monkeypatch):
+    near(world / "base", world / "releases/r1", seed=10)
+    refusal = Judgement(refused="incompatible", reason="an architecture from the future")
+    assert names(watch(look=lambda reference: refusal)) == {"r1": "incompatible"}
+    assert not watch().taken
+    monkeypatch.setattr("components.ledger.__version__", "99")
+    again = watch(look=lambda reference: refusal)
+    assert again.events == [], "the same reason is told once"
+    assert not watch().taken
+    monkeypatch.setattr("components.ledger.__version__", "100")
+    found = watch()
+    assert taken(found) == "r1"
+    assert not any(one.refused or one.reason for one in found.ledger.names.values())
+
+
+def test_weights_that_are_no_numbers_are_refused_as_that(world, watch):
+    near(world / "base", world / "releases/r1", seed=10)
+    path = world / "releases/r1/model.safetensors"
+    raw = path.read_bytes()
+    begin = 8 + int.from_bytes(raw[:8], "little")
+    path.write_bytes(raw[:begin] + b"\xff" * (len(raw) - begin))
+    found = watch()
+    assert names(found) == {"r1": "incompatible"}
+    assert "none of the sampled weights is a finite number" in found.events[0]["reason"]
+
+
 def test_the_same_content_under_a_second_name_or_with_another_readme_is_not_new(world, watch):
     near(world / "base", world / "releases/r1", seed=10)
     assert taken(watch()) == "r1"
