@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from components import __version__, settings
 from components.errors import RecycleError, ServiceUnavailable
 from components.programs import masker, without_passwords
-from components.work import disk_errors
+from components.work import claimed, disk_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,6 +26,7 @@ RUN_TAG = "recycle.run_id"
 STEP_TAG = "recycle.step"
 PARENT_TAG = "mlflow.parentRunId"
 FAILURE_TAG = "failure"
+DATABASE_FILE = "sqlite:///"
 BROKEN_OFF = ("FAILED", "KILLED")
 LONGEST_PARAM = 6000
 """MLflow refuses longer parameter values (`MAX_PARAM_VAL_LENGTH`)."""
@@ -127,29 +128,38 @@ def connect() -> "MlflowClient":
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     address = tracking_uri()
-    _check_file(address)
     import mlflow
 
     for noisy in ("alembic", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    with mlflow_errors():
+    with mlflow_errors(), _one_at_a_time(address):
         mlflow.set_tracking_uri(address)
         return mlflow.MlflowClient()
 
 
-def _check_file(address: str) -> None:
-    """Refuse a database file that cannot be made, which MLflow would try for minutes."""
-    folder = Path(address.removeprefix("sqlite:///")).parent
-    if address.startswith("sqlite:///") and not os.access(folder, os.W_OK):
+@contextmanager
+def _one_at_a_time(address: str) -> Iterator[None]:
+    """Where this is a database file, no two clients at once: each would make its tables.
+
+    Raises:
+        ServiceUnavailable: the file cannot be made, which MLflow would try for minutes.
+    """
+    if not address.startswith(DATABASE_FILE):
+        yield
+        return
+    file = Path(address.removeprefix(DATABASE_FILE))
+    if not os.access(file.parent, os.W_OK):
         raise ServiceUnavailable(
-            f"MLflow's file would be in {folder}, which is no folder that can be written",
+            f"MLflow's file would be in {file.parent}, which is no folder that can be written",
             do="make it, or set MLFLOW_TRACKING_URI to another place",
         )
+    with claimed(file, wait=True):
+        yield
 
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, or a sqlite file under RECYCLE_HOME."""
-    return _server() or f"sqlite:///{settings.home() / 'mlflow.db'}"
+    return _server() or f"{DATABASE_FILE}{settings.home() / 'mlflow.db'}"
 
 
 def _server() -> str:
@@ -196,12 +206,20 @@ def _open(step: str) -> Tracker:
 
 
 def _experiment(client: "MlflowClient", embedded: bool) -> str:
+    from mlflow.exceptions import MlflowException
+
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
     location = (settings.home() / "mlartifacts").as_uri() if embedded else None
-    return str(client.create_experiment(name, artifact_location=location))
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except MlflowException as error:
+        made = client.get_experiment_by_name(name)  # by another run, meanwhile
+        if error.error_code != "RESOURCE_ALREADY_EXISTS" or made is None:
+            raise
+        return str(made.experiment_id)
 
 
 def _find_or_create(client: "MlflowClient", experiment: str, tags: dict[str, str], name: str) -> str:

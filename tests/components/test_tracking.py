@@ -1,5 +1,6 @@
 """MLflow as the steps use it: embedded, as a server, and under KFP's plugin."""
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -39,6 +40,22 @@ def test_everything_stays_in_the_home(home, tmp_path, monkeypatch):
         tracker.text("hello", "a.txt")
     assert len(list((home / "mlartifacts").rglob("a.txt"))) == 2
     assert not (tmp_path / "mlruns").exists()
+
+
+def test_two_runs_that_start_at_once_in_a_new_home_share_it(home):
+    def begin(name):
+        os.environ["RECYCLE_RUN_ID"] = name
+        with track("step"):
+            os._exit(0)
+
+    fork = multiprocessing.get_context("fork")
+    both = [fork.Process(target=begin, args=(f"run-{n}",)) for n in range(3)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0, 0]
+    assert set(runs(connect())) == {"run-0", "run-1", "run-2", "step"}
 
 
 def test_a_pipeline_that_ended_stays_ended_when_a_side_branch_comes_later(home):
