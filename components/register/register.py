@@ -8,6 +8,7 @@ from components.evaluation import Evaluation
 from components.tracking import Tracker, mlflow_errors, tracking_uri
 
 CANDIDATE, CHAMPION = "candidate", "champion"
+GATE_TAG = "recycle.gate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,8 @@ def register(
 ) -> Registration:
     """Register a version, or find the one of the same content and verdict, and point the aliases at it.
 
-    Every version becomes `candidate`; one that passed the gate becomes `champion` too.
+    Every version becomes `candidate`; one that passed the gate becomes `champion` too. But of one pipeline run, which
+    may try several λ, a version that failed takes nothing from one that passed.
 
     Args:
         tracker: of the running step.
@@ -54,15 +56,16 @@ def register(
         "recycle.digest": model.digest,
         "recycle.uri": model.uri,
         "recycle.suite": f"{evaluation.suite} {evaluation.suite_digest}",
-        "recycle.gate": "passed" if passed else "failed",
+        GATE_TAG: "passed" if passed else "failed",
         "recycle.gate_reason": reason,
         **{f"recycle.digest_of_{role.replace(' ', '_').replace('-', '_')}": it.digest for role, it in parents.items()},
         **{f"recycle.{key}": value for key, value in settings.items()},
     }
+    run_id = tracker.parent_id or tracker.run_id
     with mlflow_errors():
-        version = _find(tracker, model_name, tags) or _create(tracker, model_name, model, tags, reason)
+        version = _find(tracker, model_name, tags) or _create(tracker, model_name, model, run_id, tags, reason)
         aliases: tuple[str, ...] = (CANDIDATE, CHAMPION) if passed else (CANDIDATE,)
-        if keeps_aliases:
+        if keeps_aliases or (not passed and _has_passed(tracker, model_name, run_id)):
             held = tracker.client.get_registered_model(model_name).aliases
             aliases = tuple(alias for alias in aliases if str(held.get(alias, version)) == version)
         for alias in aliases:
@@ -89,11 +92,19 @@ def _advance(tracker: Tracker, model_name: str, alias: str, version: str) -> Non
         tracker.client.set_registered_model_alias(model_name, alias, version)
 
 
-def _create(tracker: Tracker, model_name: str, model: Checkpoint, tags: dict[str, str], reason: str) -> str:
+def _has_passed(tracker: Tracker, model_name: str, run_id: str) -> bool:
+    """Whether `candidate` leads to a version of this run that passed the gate."""
+    held = tracker.client.get_registered_model(model_name).aliases.get(CANDIDATE)
+    holder = tracker.client.get_model_version(model_name, str(held)) if held else None
+    return holder is not None and holder.run_id == run_id and holder.tags.get(GATE_TAG) == "passed"
+
+
+def _create(
+    tracker: Tracker, model_name: str, model: Checkpoint, run_id: str, tags: dict[str, str], reason: str
+) -> str:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    run_id = tracker.parent_id or tracker.run_id
     experiment = tracker.client.get_run(run_id).info.experiment_id
     external = mlflow.create_external_model(
         name=logged_model_name(model.name),

@@ -58,7 +58,7 @@ def register_artifacts(
         reason=reason,
         keeps_aliases=keeps_aliases,
     )
-    aliases = ", ".join(done.aliases) or "no alias: a newer release passed before it"
+    aliases = ", ".join(done.aliases) or "no alias: another version, which passed the gate, keeps it"
     run.tracker.params({"model": model_name, "version": done.version, "aliases": aliases})
     is_main = role == "recycled"
     run.tracker.text(card, "README.md" if is_main else f"README of {role}.md")
