@@ -16,3 +16,8 @@ def _own_home(tmp_path, monkeypatch):
     for name in list(os.environ):
         if name.startswith(("AWS_", "MLFLOW_", "RECYCLE_")) and name not in ("RECYCLE_HOME", "RECYCLE_TEST_MINIO"):
             monkeypatch.delenv(name)
+
+
+def pytest_collection_modifyitems(items):
+    """The files that take minutes first, so that two workers end together."""
+    items.sort(key=lambda item: item.path.name not in ("test_end_to_end.py", "test_failed_training.py"))

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, RootModel, Tag
 from components.errors import BadParameter
 from components.finetune.dataset import Dataset
 from components.named import load_named
+from components.training_length import counted_steps
 
 NOT_DECISIVE = frozenset({"name", "description", "departures"})
 """Fields that say what a recipe is and not what it does."""
@@ -129,19 +130,5 @@ def shortened(recipe: Recipe, share: float) -> Recipe:
         raise BadParameter(f"a training cannot be {share} of its length", do="give shares above 0 and at most 1")
     if share == 1:
         return recipe
-    steps = max(1, round(share * steps_of(recipe)))
+    steps = max(1, round(share * counted_steps(recipe.name, recipe.max_steps)))
     return recipe.model_copy(update={"name": f"{recipe.name}-{steps}-steps", "max_steps": steps})
-
-
-def steps_of(recipe: Recipe) -> int:
-    """How many optimizer steps the recipe takes.
-
-    Raises:
-        BadParameter: it counts passes over its data, whose steps nobody knows before the data is there.
-    """
-    if recipe.max_steps is None:
-        raise BadParameter(
-            f"the recipe {recipe.name} is {recipe.epochs} passes over its data, which have no shares",
-            do="use a recipe that says max_steps",
-        )
-    return recipe.max_steps

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from components.finetune.recipe import load_recipe, steps_of
 from components.resolve.choice import Choice, complete
 from components.resolve.points import quick_suite, search_points
 from components.resolve.resolve import resolve
 from components.room import check_scratch
 from components.step import Step
+from components.training_length import check_has_steps
 from components.values import check_values
 
 
@@ -48,7 +48,7 @@ def resolve_into(
         model_name=model_name,
     )
     if continues:
-        steps_of(load_recipe(chosen.recipe))
+        check_has_steps(chosen.recipe)
     found = resolve(
         source_base=chosen.source_base,
         source_tuned=chosen.source_tuned,

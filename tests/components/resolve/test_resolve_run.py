@@ -95,5 +95,5 @@ def test_files_that_changed_under_their_name_are_in_another_state(tmp_path):
 def test_a_recipe_without_steps_of_its_own_cannot_be_continued_in_shares(tmp_path):
     given = {role: str(make_checkpoint(tmp_path / role, seed=1)) for role in ("source_base", "source_tuned")}
     given |= {"target_base": str(tmp_path / "not there"), "recipe": "tulu3-sft", "continues": True}
-    with pytest.raises(BadParameter, match=r"tulu3-sft is .* passes over its data"):
+    with pytest.raises(BadParameter, match="tulu3-sft counts passes over its data"):
         resolved(tmp_path, **given)
