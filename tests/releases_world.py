@@ -20,9 +20,9 @@ def near(origin: Path, folder: Path, *, seed: int, std: float = 0.005) -> Path:
     return folder
 
 
-def make_world(folder: Path) -> Path:
+def make_world(folder: Path, *, seed: int = 0) -> Path:
     """`base` and `tuned` in the folder, and `releases`, which is empty."""
-    make_checkpoint(folder / "base", seed=0, layers=1)
+    make_checkpoint(folder / "base", seed=seed, layers=1)
     near(folder / "base", folder / "tuned", seed=1)
     (folder / "releases").mkdir()
     return folder

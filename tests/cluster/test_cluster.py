@@ -13,6 +13,7 @@ import pytest
 from pods import ARTIFACTS, NAMESPACE
 
 from pipelines.catalogue import load_pipeline
+from releases_world import make_world, near
 from tinymodels import make_checkpoint
 from tinyrecipes import write_recipe
 from tinysuites import write_suite
@@ -21,13 +22,16 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture
-def world(cluster):
-    """Two tiny releases, a recipe and a suite where pods can read them, as the pipeline's arguments; new bytes each."""
-    folder = ARTIFACTS / f"world-{secrets.token_hex(3)}"
-    seed = secrets.randbelow(2**31)
-    for number, release in enumerate(("source_base", "target_base")):
-        make_checkpoint(folder / release, seed=seed + number, shards=2)
-    suite = write_suite(
+def folder(cluster):
+    """A place that pods can read."""
+    made = ARTIFACTS / f"world-{secrets.token_hex(3)}"
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def suite(folder):
+    return write_suite(
         folder / "suite",
         name="places",
         description="Six questions.",
@@ -36,14 +40,20 @@ def world(cluster):
         tokens=8,
         batch_size=8,
     )
-    recipe = write_recipe(folder)
-    yield {
+
+
+@pytest.fixture
+def world(folder, suite):
+    """Two tiny releases, a recipe and a suite, as the pipeline's arguments; new bytes each time."""
+    seed = secrets.randbelow(2**31)
+    for number, release in enumerate(("source_base", "target_base")):
+        make_checkpoint(folder / release, seed=seed + number, shards=2)
+    return {
         "source_base": str(folder / "source_base"),
         "target_base": str(folder / "target_base"),
         "suite": str(suite),
-        "recipe": str(recipe),
+        "recipe": str(write_recipe(folder)),
     }
-    shutil.rmtree(folder)
 
 
 def test_finetune_and_recycle_to_a_registered_model(runner, mlflow_client, world):
@@ -62,6 +72,26 @@ def test_finetune_and_recycle_to_a_registered_model(runner, mlflow_client, world
     experiment = mlflow_client.get_experiment_by_name("recycle").experiment_id
     (parent,) = mlflow_client.search_runs([experiment], f"tags.`kfp.pipeline_run_id` = '{run.run_id}'")
     assert "report.html" in [file.path.split("/")[-1] for file in walk(mlflow_client, parent.info.run_id)]
+
+
+def test_a_tick_of_watch_recycles_onto_a_release_and_the_next_one_finds_nothing_to_do(
+    runner, mlflow_client, folder, suite
+):
+    world, name = make_world(folder / "world", seed=secrets.randbelow(2**31)), f"watched-{secrets.token_hex(3)}"
+    near(world / "base", world / "releases/r1", seed=2)
+    make_checkpoint(world / "releases/wide", seed=3, hidden=64)
+    given = {"releases": str(world / "releases"), "suite": str(suite), "model_name": name}
+    given |= {"source_base": str(world / "base"), "source_tuned": str(world / "tuned")}
+    first, second = runner(load_pipeline("watch")), runner(load_pipeline("watch"))
+    first.run(given)
+    assert [ran.phase for ran in first.tasks] == ["Succeeded"] * len(first.tasks)
+    assert {"watch", "transfer", "register", "settle"} <= {ran.task for ran in first.tasks}
+    version = mlflow_client.get_model_version_by_alias(name, "candidate")
+    assert version.version == "1"
+    second.run(given)
+    assert [(ran.task, ran.phase) for ran in second.tasks] == [("watch", "Succeeded")]
+    (seen,) = (ARTIFACTS / second.run_id).glob("*/watch/seen")
+    assert "1 done, 1 incompatible" in seen.read_text()
 
 
 def walk(client, run_id, path=None):
