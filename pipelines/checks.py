@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from components.evaluate.suite import check_harness, load_suite
+from components.find_release.run import check_watch
 from components.finetune.dataset import check_dataset
 from components.finetune.open_instruct_checkout import check_trainer
 from components.finetune.recipe import load_recipe, shortened
@@ -15,7 +16,6 @@ from components.resolve.points import quick_suite, search_points
 from components.resolve_bases.choice import choose
 from components.scale import parse_scale
 from components.values import check_values
-from components.watch.run import check_watch
 
 
 def check_recycling(parameters: Mapping[str, Any], *, here: bool) -> None:

@@ -36,7 +36,7 @@ SECRETS = {
 
 WEBHOOK = ("recycle-webhook", "RECYCLE_WEBHOOK")
 """Secret and its key, which may be missing, for the steps that tell people: its address lets anyone write there."""
-TELLING = ("watch", "settle")
+TELLING = ("find-release", "settle")
 
 PURE = ("save-checkpoint", "transfer")
 """Steps whose result follows from their inputs alone, as KFP's cache must take for granted: its key holds the image,

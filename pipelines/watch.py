@@ -2,9 +2,9 @@
 
 from kfp import dsl
 
+from components.find_release.component import find_release
 from components.resolve.component import resolve
 from components.settle.component import settle
-from components.watch.component import watch as look
 from pipelines.checks import check_watching
 from pipelines.judged import recycle_resolved
 from pipelines.task import pipeline, task
@@ -49,7 +49,7 @@ def watch(
             2d); doubled each time, at most a week.
     """
     found = task(
-        look(
+        find_release(
             releases=releases,
             source_base=source_base,
             source_tuned=source_tuned,

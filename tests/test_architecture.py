@@ -23,7 +23,7 @@ def test_every_step_is_there():
     charts = {"chart_chain", "chart_grid", "chart_lengths"}
     of_several = {"resolve_bases", "plan_lengths", "pick_pair"}
     of_one = {"resolve", "save_checkpoint", "finetune", "transfer", "evaluate", "compare", "register"}
-    added = {"connectivity", "choose_scale", "watch", "settle"}
+    added = {"connectivity", "choose_scale", "find_release", "settle"}
     assert charts | of_several | of_one | added == STEPS
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
-from kfp import compiler
+from kfp import compiler, components
 
 from pipelines.catalogue import PIPELINES, load_pipeline, parse_parameters
 from pipelines.cli import main
@@ -61,6 +61,11 @@ def test_every_parameter_has_a_default_and_is_explained(name, compiled):
         assert "defaultValue" in definition, parameter
         assert f"{parameter}: " in description, parameter
     assert set(parameters) == set(parse_parameters(name, []))
+
+
+def test_kfp_loads_it_as_the_pipeline_and_not_as_a_step_of_the_same_name(name, tmp_path):
+    loaded = components.load_component_from_file(str(write(name, tmp_path / "pipeline.yaml")))
+    assert set(loaded.component_spec.inputs) == set(parse_parameters(name, []))
 
 
 def test_the_description_is_the_docstring(name, compiled):
@@ -135,7 +140,9 @@ class TestEveryTask:
             assert all(key == variable for key, variable in names.items())
             # Where KFP's MLflow plugin sets one of these too, no pod can be made.
             assert not {"MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"} & set(names.values())
-            secrets = ["recycle-store", "recycle-hub"] + (["recycle-webhook"] if step in ("watch", "settle") else [])
+            secrets = ["recycle-store", "recycle-hub"] + (
+                ["recycle-webhook"] if step in ("find-release", "settle") else []
+            )
             assert [secret["secretName"] for secret in settings["secretAsEnv"]] == secrets
             fields = {field["name"]: field["fieldPath"] for field in settings["fieldPathAsEnv"]}
             assert fields["RECYCLE_RUN_ID"] == "metadata.labels['pipeline/runid']"

@@ -124,7 +124,7 @@ def test_iterative_goes_on_from_what_a_grid_did_and_registers_the_last_model(gri
     # The first stage's and the direct fine-tune are those of the grid; stages 2 and 3 train from recycled models.
     assert world.trained() == 3 + 2
     version = world.client().get_model_version_by_alias("along", "candidate")
-    assert version.version == "1"
+    assert int(version.version) == 1
     assert {"recycle.digest_of_recycled", "recycle.recipe", "recycle.scale"} <= set(version.tags)
     card = Path(world.client().download_artifacts(version.run_id, "README.md")).read_text()
     assert "base_model_relation: finetune" in card

@@ -19,6 +19,8 @@ from types import SimpleNamespace
 import pytest
 
 from components.content import content_of
+from components.find_release import run as watching
+from components.find_release.run import watch_into
 from components.ledger import KIND, LONGEST_WAIT_S, Ledger, read_ledger
 from components.resolve.run import resolve_into
 from components.save_checkpoint.save import save_checkpoint
@@ -27,8 +29,6 @@ from components.step import step
 from components.store import open_store
 from components.tracking import close_run
 from components.transfer.transfer import transfer_in_store
-from components.watch import run as watching
-from components.watch.run import watch_into
 from releases_world import make_world, near
 from tinymodels import make_checkpoint
 

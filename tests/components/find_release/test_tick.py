@@ -7,15 +7,15 @@ from types import SimpleNamespace
 import pytest
 
 from components.errors import BadParameter, BadReference, ServiceUnavailable
+from components.find_release import judge as judging
+from components.find_release import tick as ticking
+from components.find_release.judge import Judgement, judge, open_subject
+from components.find_release.places import Place, open_place
+from components.find_release.run import check_watch, markdown
+from components.find_release.tick import Heard, Run, tick
 from components.ledger import read_ledger
 from components.scale import parse_scale
 from components.store import open_store
-from components.watch import judge as judging
-from components.watch import tick as ticking
-from components.watch.judge import Judgement, judge, open_subject
-from components.watch.places import Place, open_place
-from components.watch.run import check_watch, markdown
-from components.watch.tick import Heard, Run, tick
 from fakehub import server  # noqa: F401 - a fixture
 from releases_world import make_world, near
 from tinymodels import make_checkpoint

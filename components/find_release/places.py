@@ -55,7 +55,7 @@ def open_place(releases: str) -> Place:
 
 
 def _on_hub(text: str) -> Place:
-    from components.watch import hub_places
+    from components.find_release import hub_places
 
     branches, models = _REVISIONS.fullmatch(text), _MODELS.fullmatch(text)
     if branches:

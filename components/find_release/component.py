@@ -6,7 +6,7 @@ from components.image import component
 
 
 @component
-def watch(
+def find_release(
     releases: str,
     source_base: str,
     source_tuned: str,
@@ -29,8 +29,8 @@ def watch(
     ],
 ):
     """Look for base releases that were not recycled onto yet, and take the newest."""
+    from components.find_release.run import watch_into
     from components.step import step
-    from components.watch.run import watch_into
 
     with step("watch") as run:
         return watch_into(

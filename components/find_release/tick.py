@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from components.errors import RecycleError, ServiceUnavailable
+from components.find_release.judge import Judgement
+from components.find_release.places import Place
 from components.ledger import (
     Ledger,
     Listed,
@@ -22,8 +24,6 @@ from components.ledger import (
     with_seen,
 )
 from components.store import Store
-from components.watch.judge import Judgement
-from components.watch.places import Place
 
 MOST_DATED = 50
 """Names whose date costs a request, of one tick; those that follow have their turn in the next."""

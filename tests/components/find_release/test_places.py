@@ -7,7 +7,7 @@ import time
 import pytest
 
 from components.errors import BadParameter, BadReference, ServiceUnavailable
-from components.watch.places import open_place
+from components.find_release.places import open_place
 from fakehub import server  # noqa: F401 - a fixture
 from tinymodels import make_checkpoint
 

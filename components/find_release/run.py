@@ -9,6 +9,9 @@ from components import settings
 from components.checkpoint import digest_of
 from components.dtypes import check_policy
 from components.errors import BadParameter
+from components.find_release.judge import Subject, judge, open_subject
+from components.find_release.places import open_place
+from components.find_release.tick import Heard, Run, Tick, tick
 from components.ledger import Ledger, Release, outranked, parse_duration
 from components.named import find_named
 from components.reference import DEMO_PREFIX
@@ -17,9 +20,6 @@ from components.scale import parse_scale
 from components.step import Step
 from components.store import open_store
 from components.tracking import BROKEN_OFF, Tracker, mlflow_errors
-from components.watch.judge import Subject, judge, open_subject
-from components.watch.places import open_place
-from components.watch.tick import Heard, Run, Tick, tick
 from components.webhook import notify
 
 SETTLING_S = 600

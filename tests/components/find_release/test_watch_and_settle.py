@@ -11,13 +11,13 @@ import pytest
 from components import settings
 from components.checkpoint import Checkpoint
 from components.errors import BadParameter
+from components.find_release import run as watching
+from components.find_release.run import RETRYING_S, watch_into
 from components.ledger import read_ledger
 from components.save_checkpoint.save import save_checkpoint
 from components.settle.run import settle_release
 from components.step import step
 from components.store import open_store
-from components.watch import run as watching
-from components.watch.run import RETRYING_S, watch_into
 from releases_world import make_world, near
 from tinymodels import make_checkpoint
 from webhook_server import SECRET, webhook_server  # noqa: F401 - a fixture
