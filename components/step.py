@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from components.cores import limit_libraries
 from components.errors import RecycleError
 from components.tracking import Tracker, track
 
@@ -34,6 +35,7 @@ def step(name: str) -> Iterator[Step]:
         logging.getLogger(client).setLevel(logging.WARNING)
     # Kubernetes stops a pod with SIGTERM, which would end Python without a word to MLflow.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    limit_libraries()
     _emit(name, "started")
     started = time.monotonic()
     try:

@@ -7,7 +7,6 @@ import hashlib
 import itertools
 import logging
 import mmap
-import os
 import queue
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.compatibility import ROLES, SOURCE_BASE, SOURCE_TUNED, TARGET_BASE, ShardPlan, TensorPlan, TransferPlan
+from components.cores import usable_cores
 from components.draft import Draft, Finished, Output
 from components.dtypes import cast_dtype
 from components.errors import BadParameter, Incompatible
@@ -85,7 +85,7 @@ class Shape:
                 f"{human_bytes(smallest)}",
                 do="set RECYCLE_MEMORY, or --memory, to 512MB or so",
             )
-        threads = min(REMOTE_THREADS if needed else THREADS_PER_CORE * _cores(), MOST_THREADS, memory // smallest)
+        threads = min(REMOTE_THREADS if needed else THREADS_PER_CORE * usable_cores(), MOST_THREADS, memory // smallest)
         return cls(threads=threads, span_bytes=min(memory // threads // 4 - PAGE, max(LARGEST_SPAN, needed)))
 
 
@@ -98,10 +98,6 @@ def _span_for(smallest_write: int, plan: TransferPlan) -> int:
     parts = max((-(-shard.size // MOST_PARTS) for shard in plan.shards), default=0)
     # A unit is what may be left over at the end of a span.
     return (max(smallest_write, parts) + SMALLEST_SPAN) * widening + SMALLEST_SPAN
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 class Stream:

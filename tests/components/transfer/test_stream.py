@@ -101,7 +101,7 @@ def test_spans_and_threads(written, tmp_path, monkeypatch, span, threads_per_cor
 
 
 def test_one_thread(written, tmp_path, monkeypatch):
-    monkeypatch.setattr(stream, "_cores", lambda: 1)
+    monkeypatch.setattr(stream, "usable_cores", lambda: 1)
     monkeypatch.setattr(stream, "THREADS_PER_CORE", 1)
     folders, expected, statistics = written
     _, found = run(folders, tmp_path / "out")
@@ -128,7 +128,7 @@ def test_too_little_memory(written, tmp_path, memory):
 @pytest.mark.parametrize("memory", [LEAST_MEMORY, 3 * LEAST_MEMORY, 512 << 20, 1 << 40])
 @pytest.mark.parametrize("cores", [1, 2, 64])
 def test_buffers_fit_into_the_memory(monkeypatch, memory, cores):
-    monkeypatch.setattr(stream, "_cores", lambda: cores)
+    monkeypatch.setattr(stream, "usable_cores", lambda: cores)
     shape = stream.Shape.fitting(memory)
     assert shape.threads >= 1
     assert shape.span_bytes >= SMALLEST_SPAN
@@ -196,7 +196,7 @@ def _state(folder):
 def test_rows_that_a_vocabulary_grew_by_are_added_to_zero(tmp_path, monkeypatch, span):
     """Whatever else the buffers held before, and although some spans have nothing of the bases."""
     monkeypatch.setattr(stream, "LARGEST_SPAN", span)
-    monkeypatch.setattr(stream, "_cores", lambda: 1)
+    monkeypatch.setattr(stream, "usable_cores", lambda: 1)
     monkeypatch.setattr(stream, "THREADS_PER_CORE", 1)
     embeddings = "model.embed_tokens.weight"
     rows = UNIT // 8 + 3, 4 * UNIT // 8 + 5, UNIT // 8 + 7
