@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import kubernetes
@@ -50,15 +51,24 @@ class Cluster:
 
     def waiting(self, run_id: str) -> Iterator[tuple[str, str]]:
         """Which steps of a run wait for something that may never come, by their keys, and for what."""
-        try:
-            pods = self._pods(run_id)
-        except NotSeen:
-            return
-        for pod in pods:
-            reason = _waits_for(pod)
-            if reason:
-                node = pod["metadata"].get("annotations", {}).get(NODE_NAME, "")
-                yield step_of_node(node) or pod["metadata"]["name"], reason
+        with suppress(NotSeen):
+            pods = {pod["metadata"].get("annotations", {}).get(NODE_NAME, ""): pod for pod in self._pods(run_id)}
+            for node, pod in pods.items():
+                reason = _waits_for(pod)
+                if reason:
+                    yield step_of_node(node) or pod["metadata"]["name"], reason
+            for node, reason in self._without_pods(run_id):
+                if node not in pods:
+                    yield step_of_node(node) or node, reason
+
+    def _without_pods(self, run_id: str) -> Iterator[tuple[str, str]]:
+        """The nodes of a run that wait, and why as far as Argo says: of a used-up quota, which lets it make no pod."""
+        path = f"/apis/argoproj.io/v1alpha1/namespaces/{self._namespace}/workflows"
+        for workflow in self.items(path, labelSelector=f"{RUN}={run_id}"):
+            # Of a workflow with very many nodes this is compressed, and then not read.
+            for node in workflow.get("status", {}).get("nodes", {}).values():
+                if (node.get("type"), node.get("phase")) == ("Pod", "Pending") and node.get("message"):
+                    yield node["name"], node["message"]
 
     def log(self, run_id: str, node: str) -> str | None:
         """What the pod of a node of a run wrote, None where the pod is gone or cannot be seen."""

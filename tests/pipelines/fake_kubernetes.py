@@ -17,6 +17,7 @@ class FakeKubernetes(HttpServer):
         self.nodes = [node("node-1", cpu="8", memory="32873856Ki")]
         self.quotas: list[dict] = []
         self.pods: list[dict] = []
+        self.workflows: list[dict] = []
         self.logs: dict[str, str] = {}
         self.has_kfp = True
         self.forbidden: tuple[str, ...] = ()
@@ -36,6 +37,9 @@ class FakeKubernetes(HttpServer):
         if path == "/api/v1/namespaces/kubeflow/pods":
             key, value = query["labelSelector"].split("=")
             return {"items": [one for one in self.pods if one["metadata"]["labels"].get(key) == value]}
+        if path == "/apis/argoproj.io/v1alpha1/namespaces/kubeflow/workflows":
+            key, value = query["labelSelector"].split("=")
+            return {"items": [one for one in self.workflows if one["metadata"]["labels"].get(key) == value]}
         if path == "/api/v1/namespaces/kubeflow/services":
             assert query["fieldSelector"] == "metadata.name=ml-pipeline"
             return {"items": [{"metadata": {"name": "ml-pipeline"}}] if self.has_kfp else []}
@@ -70,6 +74,18 @@ def pod(run_id: str, node_name: str, *, node_id: str = "", phase: str = "Pending
             },
         },
         "status": {"phase": phase, **status},
+    }
+
+
+def workflow(run_id: str, *nodes: tuple[str, str, str]) -> dict:
+    """A run's workflow, whose nodes are told by their names, phases and messages."""
+    found = {}
+    for number, (name, phase, message) in enumerate(nodes):
+        node = {"name": f"recycle-gzmk4(0).root(0).{name}", "type": "Pod", "phase": phase, "message": message}
+        found[f"recycle-gzmk4-{number}"] = node
+    return {
+        "metadata": {"name": "recycle-gzmk4", "labels": {"pipeline/runid": run_id}},
+        "status": {"nodes": found},
     }
 
 

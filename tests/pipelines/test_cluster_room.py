@@ -5,7 +5,7 @@ from click.testing import CliRunner
 
 from components.errors import BadParameter
 from fake_kfp import FakeKfp, Step, failure, node_id
-from fake_kubernetes import node, pod, quota
+from fake_kubernetes import node, pod, quota, workflow
 from pipelines.cli import main
 from pipelines.cluster import connect_cluster
 from pipelines.fits import check_fits
@@ -160,6 +160,32 @@ class TestWhatPodsWaitFor:
         waiting = {"state": {"waiting": {"reason": "ContainerCreating"}}}
         stuck = lambda run: pod(run, "resolve.executor", containerStatuses=[waiting])  # noqa: E731
         assert "waits" not in self.follow(kfp, kubernetes, stuck)
+
+    def test_a_step_whose_pod_cannot_be_made(self, kfp, kubernetes):
+        why = 'pods "x" is forbidden: exceeded quota: small'
+
+        def stuck(run):
+            conditions = [{"reason": "Unschedulable", "message": "0/1 nodes: cpu"}]
+            kubernetes.workflows = [
+                workflow(
+                    run,
+                    ("resolve.executor", "Pending", why),
+                    ("evaluate.executor", "Running", "all is well"),
+                    ("evaluate-2.executor", "Pending", "Unschedulable: told by the pod already"),
+                ),
+                workflow("another run", ("transfer.executor", "Pending", why)),
+            ]
+            return pod(run, "evaluate-2.executor", conditions=conditions)
+
+        output = self.follow(kfp, kubernetes, stuck)
+        assert output.count(f"… resolve waits: {why}") == 1
+        assert output.count("waits:") == 2
+
+    def test_the_cluster_shows_pods_but_no_workflows(self, kfp, kubernetes):
+        kubernetes.forbidden = ("workflows",)
+        conditions = [{"reason": "Unschedulable", "message": "0/1 nodes: cpu"}]
+        stuck = lambda run: pod(run, "resolve.executor", conditions=conditions)  # noqa: E731
+        assert self.follow(kfp, kubernetes, stuck).count("… resolve waits: no node takes it: 0/1 nodes") == 1
 
     def test_the_cluster_does_not_let_us_look(self, kfp, kubernetes):
         kubernetes.forbidden = ("pods",)
