@@ -100,7 +100,7 @@ def submit(
     say(f"{pipeline} {facts['version']} ({'uploaded' if facts['version_is_new'] else 'as before'})")
     say(f"Run {facts['run_id']}" + (f" · {facts['ui']}" if facts["ui"] else ""))
     if submitted.uploaded.is_new:
-        _tell_schedules(api, pipeline, submitted.uploaded.pipeline_id)
+        _tell_schedules(api, pipeline, submitted.uploaded.pipeline_id, is_meant=False)
     if wait:
         with _goes_on(facts["run_id"], as_json=as_json):
             _follow(api, facts["run_id"], cluster, as_json=as_json)
@@ -137,6 +137,9 @@ def upload(
     made = [compiled(name, resources) for name in pipelines or PIPELINES]
     api = connect(endpoint, namespace)
     uploaded = {one.name: upload_version(api, one, as_newest=True) for one in made}
+    for name, one in uploaded.items():
+        if one.is_new:
+            _tell_schedules(api, name, one.pipeline_id, is_meant=True)
     if as_json:
         print_json({name: {"version": one.version.name, "is_new": one.is_new} for name, one in uploaded.items()})
         return
@@ -316,15 +319,35 @@ def _cluster(namespace: str) -> "Cluster | None":
         return None
 
 
-def _tell_schedules(api: "Api", pipeline: str, pipeline_id: str) -> None:
+def _tell_schedules(api: "Api", pipeline: str, pipeline_id: str, *, is_meant: bool) -> None:
+    """Name the schedules that a new version changes, and those that it ends.
+
+    Args:
+        api: where.
+        pipeline: its name.
+        pipeline_id: its id.
+        is_meant: whether the version was uploaded for them, so that their taking it needs no word.
+    """
+    from pipelines.catalogue import parse_parameters
     from pipelines.schedule import taking_newest
 
-    if names := taking_newest(api, pipeline_id):
+    schedules = taking_newest(api, pipeline_id)
+    if schedules and not is_meant:
         click.echo(
-            f"Schedules {', '.join(names)} now run this version; `recycle upload {pipeline}` with other --resources "
-            "and --set puts another back.",
+            f"Schedules {', '.join(one.display_name for one in schedules)} now run this version; `recycle upload "
+            f"{pipeline}` with other --resources and --set puts another back.",
             err=True,
         )
+    known = parse_parameters(pipeline, [])
+    for one in schedules:
+        # KFP's API server takes no parameter that the pipeline does not have; those that it has all have defaults.
+        if gone := sorted(one.runtime_config.parameters.keys() - known.keys()):
+            click.echo(
+                f"The schedule {one.display_name} sets {', '.join(gone)}, which {pipeline} does not have any more, so "
+                f"that KFP refuses its runs: make it again with `recycle schedule {pipeline} --name "
+                f"{one.display_name} --replace`.",
+                err=True,
+            )
 
 
 def _follow(api: "Api", run_id: str, cluster: "Cluster | None", *, as_json: bool) -> None:

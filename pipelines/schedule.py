@@ -109,10 +109,11 @@ def list_schedules(api: Api) -> list[Scheduled]:
     ]
 
 
-def taking_newest(api: Api, pipeline_id: str) -> list[str]:
-    """The names of the schedules that run whatever version of a pipeline is its newest, but for those paused."""
+def taking_newest(api: Api, pipeline_id: str) -> list[RecurringRun]:
+    """The schedules that run whatever version of a pipeline is its newest, but for those paused, by name."""
     newest = VersionReference(pipeline_id=pipeline_id)
-    return sorted(one.display_name for one in _all(api) if one.enabled and one.pipeline_version_reference == newest)
+    found = (one for one in _all(api) if one.enabled and one.pipeline_version_reference == newest)
+    return sorted(found, key=lambda one: one.display_name)
 
 
 def listing(schedules: Iterable[Scheduled]) -> str:

@@ -220,6 +220,18 @@ class TestWhatIsUploaded:
         assert "Schedules nightly, weekly now run this version; `recycle upload recycle`" in result.stderr
         assert json.loads(result.stdout)["version_is_new"] is True
 
+    @pytest.mark.parametrize("command", [("submit", "recycle", "--no-wait"), ("upload", "recycle")])
+    def test_a_schedule_that_a_new_version_ends_is_named(self, kfp, command):
+        recycle("upload", "recycle")
+        for name in ("nightly", "weekly"):
+            recycle("schedule", "recycle", "--cron", "0 6 * * *", "--name", name)
+        made = next(one for one in kfp.recurring.values() if one["display_name"] == "nightly")
+        made["runtime_config"]["parameters"]["old_name"] = "1"
+        told = called(*command, "--no-cache").stderr
+        assert "The schedule nightly sets old_name, which recycle does not have any more" in told
+        assert "The schedule weekly" not in told
+        assert ("now run this version" in told) == (command[0] == "submit")
+
     def test_an_older_version_is_found_on_a_later_page(self, kfp):
         recycle("upload", "recycle")
         ((first,),) = kfp.versions.values()
