@@ -2,12 +2,10 @@
 
 from kfp import dsl
 
-from components.compare.component import compare
-from components.finetune.component import finetune
-from components.resolve.component import resolve
-from pipelines.checks import check_recycling
-from pipelines.judged import evaluated, saved_checkpoint, transfer_and_judge
-from pipelines.task import pipeline, task
+from components.steps.compare import compare
+from components.steps.finetune import finetune
+from components.steps.resolve import resolve
+from pipelines.parts import check_recycling, evaluated, pipeline, saved_checkpoint, task, transfer_and_judge
 
 
 @pipeline(check=check_recycling)

@@ -5,15 +5,14 @@ from typing import List, NamedTuple  # noqa: UP035 - the form that KFP reads
 from kfp import dsl
 from kfp.dsl import Artifact, Input, Model
 
-from components.chart_grid.component import chart_grid
-from components.evaluate.component import evaluate
-from components.finetune.component import finetune
-from components.pick_pair.component import pick_pair
-from components.resolve_bases.component import resolve_bases
-from components.save_checkpoint.component import save_checkpoint
-from components.transfer.component import transfer
-from pipelines.checks import check_grid
-from pipelines.task import box, parallelism, pipeline, task
+from components.steps.chart_grid import chart_grid
+from components.steps.evaluate import evaluate
+from components.steps.finetune import finetune
+from components.steps.pick_pair import pick_pair
+from components.steps.resolve_bases import resolve_bases
+from components.steps.save_checkpoint import save_checkpoint
+from components.steps.transfer import transfer
+from pipelines.parts import box, check_grid, parallelism, pipeline, task
 
 
 class OfBases(NamedTuple):

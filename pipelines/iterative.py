@@ -8,15 +8,13 @@ from kfp import dsl
 from kfp.dsl.pipeline_channel import PipelineChannel
 from kfp.dsl.pipeline_task import PipelineTask
 
-from components.chart_chain.component import chart_chain
-from components.finetune.component import finetune
-from components.register.component import register
-from components.resolve_bases.choice import LONGEST_CHAIN
-from components.resolve_bases.component import resolve_bases
-from components.transfer.component import transfer
-from pipelines.checks import check_chain
-from pipelines.judged import evaluated, saved_checkpoint
-from pipelines.task import pipeline, task
+from components.planning import LONGEST_CHAIN
+from components.steps.chart_chain import chart_chain
+from components.steps.finetune import finetune
+from components.steps.register import register
+from components.steps.resolve_bases import resolve_bases
+from components.steps.transfer import transfer
+from pipelines.parts import check_chain, evaluated, pipeline, saved_checkpoint, task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,8 @@
 
 from kfp import dsl
 
-from components.resolve.component import resolve
-from pipelines.checks import check_recycling
-from pipelines.judged import recycle_resolved
-from pipelines.search_scale import search_scale
-from pipelines.task import pipeline, task
+from components.steps.resolve import resolve
+from pipelines.parts import check_recycling, pipeline, recycle_resolved, search_scale, task
 
 
 @pipeline(uses=(search_scale,), check=check_recycling)

@@ -5,16 +5,14 @@ from typing import List  # noqa: UP035 - the form that KFP reads
 from kfp import dsl
 from kfp.dsl import Artifact, Input, Model
 
-from components.chart_lengths.component import chart_lengths
-from components.evaluate.component import evaluate
-from components.finetune.component import finetune
-from components.plan_lengths.component import plan_lengths
-from components.register.component import register
-from components.resolve.component import resolve
-from components.transfer.component import transfer as transfer_step
-from pipelines.checks import check_lengths
-from pipelines.judged import evaluated, saved_checkpoint
-from pipelines.task import box, parallelism, pipeline, task
+from components.steps.chart_lengths import chart_lengths
+from components.steps.evaluate import evaluate
+from components.steps.finetune import finetune
+from components.steps.plan_lengths import plan_lengths
+from components.steps.register import register
+from components.steps.resolve import resolve
+from components.steps.transfer import transfer as transfer_step
+from pipelines.parts import box, check_lengths, evaluated, parallelism, pipeline, saved_checkpoint, task
 
 
 @pipeline()

@@ -2,12 +2,10 @@
 
 from kfp import dsl
 
-from components.find_release.component import find_release
-from components.resolve.component import resolve
-from components.settle.component import settle
-from pipelines.checks import check_watching
-from pipelines.judged import recycle_resolved
-from pipelines.task import pipeline, task
+from components.steps.find_release import find_release
+from components.steps.record_release import record_release
+from components.steps.resolve import resolve
+from pipelines.parts import check_watching, pipeline, recycle_resolved, task
 
 
 @pipeline(check=check_watching)
@@ -87,7 +85,7 @@ def watch(
             keeps_aliases=found.outputs["outranked"],
         )
         task(
-            settle(
+            record_release(
                 releases=releases,
                 ledger=found.outputs["ledger"],
                 release=found.outputs["release"],
@@ -98,5 +96,5 @@ def watch(
                 version=judged.registered.outputs["version"],
                 aliases=judged.registered.outputs["aliases"],
             ),
-            "settle",
+            "record-release",
         )

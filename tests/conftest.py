@@ -1,12 +1,14 @@
 import os
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # tinymodels and fakehub are shared by tests in every folder
+from tests.support.evaluations import build_evaluation
+from tests.support.minio_server import bucket_store, minio, minio_program  # noqa: F401 - fixtures of every folder
 
-from minio_server import bucket_store, minio, minio_program  # noqa: F401 - fixtures of every folder
+
+@pytest.fixture
+def make_evaluation():
+    return build_evaluation
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.local_run import QUIET
+from pipelines.local.run import QUIET
 
 ROOT = Path(__file__).parent.parent
 IMAGES = sorted(path.parent.name for path in ROOT.glob("images/*/Dockerfile"))

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from components import __version__
-from pipelines.task import PLACES, SECRETS
+from pipelines.parts.tasks import PLACES, SECRETS
 
 ROOT = Path(__file__).parent.parent
 BUILT = ("manifests/base", "manifests/overlays/kind", "manifests/overlays/gpu", "tests/cluster/manifests")

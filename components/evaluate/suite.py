@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
 from components import settings
-from components.checkpoint import digest_of
+from components.checkpoints import digest_of
+from components.definitions import load_named
 from components.errors import BadParameter
 from components.evaluate.local_data import check_local_data
-from components.named import load_named
-from components.work import sha256_file
+from components.system import sha256_file
 
 Dtype = Literal["bfloat16", "float16", "float32"]
 

@@ -4,10 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, RootModel, Tag, model_validator
 
+from components.definitions import load_named
 from components.errors import BadParameter
-from components.finetune.dataset import Dataset
-from components.named import load_named
-from components.training_length import counted_steps
+from components.finetune.data.dataset import Dataset
 
 NOT_DECISIVE = frozenset({"name", "description", "departures"})
 """Fields that say what a recipe is and not what it does."""
@@ -132,3 +131,35 @@ def shortened(recipe: Recipe, share: float) -> Recipe:
         return recipe
     steps = max(1, round(share * counted_steps(recipe.name, recipe.max_steps)))
     return recipe.model_copy(update={"name": f"{recipe.name}-{steps}-steps", "max_steps": steps})
+
+
+class _Length(BaseModel):
+    """Of all that is in a recipe, this."""
+
+    max_steps: int | None = None
+
+
+def check_has_steps(recipe: str) -> None:
+    """Refuse a recipe that has no shares of its steps.
+
+    Raises:
+        BadParameter: it counts passes over its data, or is none.
+    """
+    counted_steps(recipe, load_named("recipe", recipe, _Length)[0].max_steps)
+
+
+def counted_steps(recipe: str, max_steps: int | None) -> int:
+    """The optimizer steps of a recipe.
+
+    Args:
+        recipe: its name.
+        max_steps: what it says of them.
+
+    Raises:
+        BadParameter: nothing, since it counts passes over its data.
+    """
+    if max_steps is None:
+        raise BadParameter(
+            f"the recipe {recipe} counts passes over its data, which have no shares", do="use one that says max_steps"
+        )
+    return max_steps

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.dtypes import TORCH_NAMES
+from components.checkpoints import DTYPE_BYTES, INDEX, Layout
 from components.errors import BadCheckpoint, OutputConflict, ProgramFailed
-from components.layout import INDEX, Layout
-from components.tensorfile import DTYPE_BYTES
-from components.work import claimed, discard, disk_errors, publish
+from components.system import claimed, discard, disk_errors, publish
+from components.transfer import TORCH_NAMES
 
 if TYPE_CHECKING:
     import torch

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 
 from pydantic import BaseModel, ConfigDict
 
+from components.checkpoints import Source, SourceFile
 from components.errors import DigestMismatch
-from components.folder import BLOCK_BYTES
-from components.source import Source, SourceFile
+from components.system import BLOCK_BYTES
 from components.transfer.spans import Read
 
 

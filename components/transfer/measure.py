@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from components.statistics import TensorStatistics
+from components.transfer.statistics import TensorStatistics
 
 
 def add_up(

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from components.compatibility import ShardPlan, TensorPlan
-from components.layout import Tensor
-from components.tensorfile import DTYPE_BYTES
+from components.checkpoints import DTYPE_BYTES, Tensor
 from components.transfer.kernel import UNIT
+from components.transfer.plan import ShardPlan, TensorPlan
 
 SMALLEST_SPAN = UNIT * max(DTYPE_BYTES.values())
 """Bytes of the smallest span into which any tensor can be cut: one unit of the widest dtype."""

@@ -19,20 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.compatibility import ROLES, SOURCE_BASE, SOURCE_TUNED, TARGET_BASE, ShardPlan, TensorPlan, TransferPlan
-from components.cores import usable_cores
-from components.draft import Draft, Finished, Output
-from components.dtypes import cast_dtype
+from components.checkpoints import DTYPE_BYTES
 from components.errors import BadParameter, Incompatible
-from components.in_order import Line, Turns
-from components.progress import human_bytes
-from components.shard_file import PAGE
-from components.statistics import TensorStatistics
-from components.tensorfile import DTYPE_BYTES
+from components.store import Draft, Finished, Output
+from components.system import PAGE, Line, Turns, human_bytes, usable_cores
+from components.transfer.dtypes import cast_dtype
 from components.transfer.input_digests import InputDigests, Mark
 from components.transfer.kernel import COUNTS, PATTERNS, SUMS, UNIT, Patterns, keep_kernel, transfer_kernel
 from components.transfer.measure import add_up
+from components.transfer.plan import ROLES, SOURCE_BASE, SOURCE_TUNED, TARGET_BASE, ShardPlan, TensorPlan, TransferPlan
 from components.transfer.spans import SMALLEST_SPAN, Piece, Read, Span, cut
+from components.transfer.statistics import TensorStatistics
 
 logger = logging.getLogger(__name__)
 

@@ -5,23 +5,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components import settings
-from components.checkpoint import MANIFEST, Checkpoint, Derivation, File, derive, describe, digest_of
-from components.compatibility import ROLES, TARGET_BASE, TransferPlan, plan_transfer, refuse_same
-from components.copying import digest_of_file, write_file
-from components.draft import Draft
+from components.checkpoints import (
+    MANIFEST,
+    Checkpoint,
+    Derivation,
+    File,
+    Layout,
+    check_at_rest,
+    check_digest,
+    derive,
+    describe,
+    described,
+    digest_of,
+    digest_of_file,
+    identify,
+    read_layout,
+    verify,
+)
 from components.errors import BadCheckpoint, Incompatible, OutputConflict, StorageFull
-from components.folder import FolderSource
-from components.folder_draft import FolderDraft, staging_beside
-from components.identify import check_at_rest, check_digest, described, identify, verify
-from components.layout import Layout, read_layout
-from components.progress import Progress, human_bytes
-from components.reference import open_checkpoint
-from components.scale import parse_scale
-from components.statistics import Statistics
-from components.store import Store, recall_document
-from components.transfer.carry import files_beside
+from components.sources import FolderSource
+from components.store import Draft, FolderDraft, Store, open_checkpoint, recall_document, staging_beside, write_file
+from components.system import Progress, claimed, disk_errors, free_bytes, human_bytes, publish, write_durably
+from components.transfer.plan import ROLES, TARGET_BASE, TransferPlan, plan_transfer, refuse_same
+from components.transfer.scale import parse_scale
+from components.transfer.sidecars import files_beside
+from components.transfer.statistics import Statistics
 from components.transfer.stream import ShardNote, Stream
-from components.work import claimed, disk_errors, free_bytes, publish, write_durably
 
 METHOD = "fine-tuning transfer"
 

@@ -26,16 +26,16 @@ ROOT = Path(__file__).parents[2]
 CLIENTS = ("minio", "obstore")
 WORK = {"save": "hub → store", "transfer": "transfer, store → store", "fetch": "store → scratch folder"}
 
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT))
 
-from minio_server import BUCKET, KEY, NO_MINIO, SECRET, MinioServer, find_minio  # noqa: E402 - found there
+from tests.support.minio_server import BUCKET, KEY, NO_MINIO, SECRET, MinioServer, find_minio  # noqa: E402 - found there
 
 
 class Place:
     """The two servers, and what is in them."""
 
     def __init__(self, folder: Path, inputs: Path, program: Path) -> None:
-        from fakehub import FakeHub
+        from tests.support.fakehub import FakeHub
 
         self._folder, self._inputs = folder, inputs
         self._minio = MinioServer(program, folder / "minio")
@@ -48,7 +48,7 @@ class Place:
             "PYTHONPATH": str(ROOT),
         }
         os.environ.update(self.environment)
-        from components.s3_client import client
+        from components.s3.client import client
 
         client().make_bucket(BUCKET)
         self._bucket = BUCKET
@@ -64,8 +64,8 @@ class Place:
 
     def fill(self) -> dict[str, str]:
         """Save the three into a store of their own; their prefixes in the bucket by role."""
-        from components.save_checkpoint.save import save_checkpoint
-        from components.store import open_store
+        from components.references.save import save_checkpoint
+        from components.store.store import open_store
 
         os.environ["RECYCLE_STORE"] = f"s3://{self._bucket}/filled"
         saved = {role: save_checkpoint(str(self._inputs / role), open_store()) for role in ROLES}
@@ -73,7 +73,7 @@ class Place:
 
     def ours(self, work: str, uris: dict[str, str]) -> Measured:
         """One run, into a store that has the inputs and nothing of the result."""
-        from components.s3 import Bucket
+        from components.s3.bucket import Bucket
 
         if work == "save":
             self._number += 1

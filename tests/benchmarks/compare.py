@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.folder import FolderSource
-from components.layout import Layout, read_layout
+from components.checkpoints.layout import Layout, read_layout
+from components.sources.folder import FolderSource
 
 
 def differing(expected: Path, found: Path) -> float:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.checkpoint import MANIFEST
-from components.folder import FolderSource
-from components.identify import verify
+from components.checkpoints.description import verify
+from components.checkpoints.manifest import MANIFEST
+from components.sources.folder import FolderSource
 
 ROLES = ("base", "tuned", "target")
 PLAIN = "plain"

@@ -100,7 +100,7 @@ def _program(script: str, *arguments: str) -> Command:
 def _recycle(*options: str, inputs: str = ".") -> Command:
     def command(place: Path, output: Path) -> list[str]:
         references = [str(place / inputs / role) for role in ROLES]
-        code = "from pipelines.cli import main; main()"
+        code = "from pipelines.cli.main import main; main()"
         return [sys.executable, "-c", code, "transfer", *options, *references, str(output)]
 
     return command

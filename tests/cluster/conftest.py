@@ -7,13 +7,13 @@ import subprocess
 
 import pytest
 from kfp import compiler
-from pods import ARTIFACTS, NAMESPACE, PodRunner
 
-from components.save_checkpoint.component import save_checkpoint
-from components.transfer.component import transfer
-from pipelines.resources import load_resources
-from pipelines.task import pipeline, task
-from tinymodels import make_checkpoint
+from components.steps.save_checkpoint import save_checkpoint
+from components.steps.transfer import transfer
+from pipelines.parts.resources import load_resources
+from pipelines.parts.tasks import pipeline, task
+from tests.cluster.pods import ARTIFACTS, NAMESPACE, PodRunner
+from tests.support.tinymodels import make_checkpoint
 
 # `kfp.local` would try again what a step's own error ended, which Argo's policy OnError does not; of pods that are lost
 # the runner makes new ones.

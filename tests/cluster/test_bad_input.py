@@ -4,7 +4,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pods import NAMESPACE
+
+from tests.cluster.pods import NAMESPACE
 
 ROOT = Path(__file__).parents[2]
 NOWHERE = f"http://nowhere.{NAMESPACE}.svc.cluster.local"

@@ -10,13 +10,13 @@ import threading
 import time
 
 import pytest
-from pods import ARTIFACTS, NAMESPACE
 
-from pipelines.catalogue import load_pipeline
-from releases_world import make_world, near
-from tinymodels import make_checkpoint
-from tinyrecipes import write_recipe
-from tinysuites import write_suite
+from pipelines.parts.catalogue import load_pipeline
+from tests.cluster.pods import ARTIFACTS, NAMESPACE
+from tests.support.releases_world import make_world, near
+from tests.support.tinymodels import make_checkpoint
+from tests.support.tinyrecipes import write_recipe
+from tests.support.tinysuites import write_suite
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
@@ -85,7 +85,7 @@ def test_a_tick_of_watch_recycles_onto_a_release_and_the_next_one_finds_nothing_
     first, second = runner(load_pipeline("watch")), runner(load_pipeline("watch"))
     first.run(given)
     assert [ran.phase for ran in first.tasks] == ["Succeeded"] * len(first.tasks)
-    assert {"find-release", "transfer", "register", "settle"} <= {ran.task for ran in first.tasks}
+    assert {"find-release", "transfer", "register", "record-release"} <= {ran.task for ran in first.tasks}
     version = mlflow_client.get_model_version_by_alias(name, "candidate")
     assert int(version.version) == 1
     second.run(given)
@@ -105,7 +105,7 @@ def walk(client, run_id, path=None):
 def expected(larger_models, tmp_path_factory):
     """The digest of the same transfer, done by one process into a folder."""
     output = tmp_path_factory.mktemp("here") / "recycled"
-    command = [sys.executable, "-m", "pipelines.cli", "transfer", *larger_models.values(), str(output)]
+    command = [sys.executable, "-m", "pipelines.cli.main", "transfer", *larger_models.values(), str(output)]
     subprocess.run(command, check=True, capture_output=True)
     return manifest_digest(output / "checkpoint.json")
 

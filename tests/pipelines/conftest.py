@@ -4,8 +4,8 @@ from types import SimpleNamespace
 import pytest
 from kfp.dsl import pipeline_task
 
-from fake_kfp import kfp  # noqa: F401 - a fixture of this folder
-from fake_kubernetes import kubernetes  # noqa: F401 - a fixture of this folder
+from tests.support.fake_kfp import kfp  # noqa: F401 - a fixture of this folder
+from tests.support.fake_kubernetes import kubernetes  # noqa: F401 - a fixture of this folder
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,9 +11,9 @@ import yaml
 from click.testing import CliRunner
 from kfp import compiler, components
 
-from pipelines.catalogue import PIPELINES, load_pipeline, parse_parameters
-from pipelines.cli import main
-from pipelines.resources import load_resources
+from pipelines.cli.main import main
+from pipelines.parts.catalogue import PIPELINES, load_pipeline, parse_parameters
+from pipelines.parts.resources import load_resources
 
 NAMES = sorted(PIPELINES)
 
@@ -141,7 +141,7 @@ class TestEveryTask:
             # Where KFP's MLflow plugin sets one of these too, no pod can be made.
             assert not {"MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"} & set(names.values())
             secrets = ["recycle-store", "recycle-hub"] + (
-                ["recycle-webhook"] if step in ("find-release", "settle") else []
+                ["recycle-webhook"] if step in ("find-release", "record-release") else []
             )
             assert [secret["secretName"] for secret in settings["secretAsEnv"]] == secrets
             fields = {field["name"]: field["fieldPath"] for field in settings["fieldPathAsEnv"]}

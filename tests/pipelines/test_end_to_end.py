@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tinymodels import make_checkpoint
-from tinyrecipes import write_recipe
-from tinysuites import write_suite
+from tests.support.tinymodels import make_checkpoint
+from tests.support.tinyrecipes import write_recipe
+from tests.support.tinysuites import write_suite
 
-COMMAND = [sys.executable, "-c", "from pipelines.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
 SECRET = "hunter22-planted-secret"
 STEPS = [
     "resolve",

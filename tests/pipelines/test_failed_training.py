@@ -14,13 +14,13 @@ import yaml
 from mlflow import MlflowClient
 
 from components.errors import ProgramFailed
-from components.folder_store import FolderStore
-from components.step import EVENT_MARK
-from pipelines import local_run
-from tinymodels import make_checkpoint
-from tinysuites import write_suite
+from components.store.folder.store import FolderStore
+from components.tracking.step_context import EVENT_MARK
+from pipelines.local import run as local_run
+from tests.support.tinymodels import make_checkpoint
+from tests.support.tinysuites import write_suite
 
-COMMAND = [sys.executable, "-c", "from pipelines.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
 NAMES = ("RECYCLE_OPEN_INSTRUCT", "RECYCLE_OPEN_INSTRUCT_PYTHON")
 OPEN_INSTRUCT = {name: os.environ[name] for name in NAMES if name in os.environ}
 """Read before tests take such variables away."""

@@ -13,11 +13,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from components.errors import BadParameter
-from pipelines.catalogue import load_pipeline, parse_parameters
-from tinymodels import make_checkpoint, read_weights, write_weights
-from tinysuites import write_suite
+from pipelines.parts.catalogue import load_pipeline, parse_parameters
+from tests.support.tinymodels import make_checkpoint, read_weights, write_weights
+from tests.support.tinysuites import write_suite
 
-COMMAND = [sys.executable, "-c", "from pipelines.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
 
 
 @pytest.mark.parametrize("text", ["1", "0.5,0.5", "0.5,1", "0.5,'1.5'", "0.5,\n1.5", "0.5,7"])

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tinymodels import make_checkpoint
-from tinyrecipes import write_recipe
-from tinysuites import write_suite
+from tests.support.tinymodels import make_checkpoint
+from tests.support.tinyrecipes import write_recipe
+from tests.support.tinysuites import write_suite
 
 pytestmark = pytest.mark.slow
 
-COMMAND = [sys.executable, "-c", "from pipelines.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
 
 
 class World:

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from components.families import releases, transfers
-from fakehub import FakeHub
-from pipelines.cli import main
-from tinymodels import make_checkpoint
-from tinysuites import write_suite
+from components.references.family import releases, transfers
+from pipelines.cli.main import main
+from tests.support.fakehub import FakeHub
+from tests.support.tinymodels import make_checkpoint
+from tests.support.tinysuites import write_suite
 
-COMMAND = [sys.executable, "-c", "from pipelines.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
 REPOS = ("meta-llama/Meta-Llama-3-8B", "meta-llama/Meta-Llama-3-8B-Instruct", "meta-llama/Llama-3.1-8B")
 
 

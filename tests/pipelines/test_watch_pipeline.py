@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from releases_world import make_world, near
-from tinymodels import make_checkpoint
-from tinysuites import write_suite
+from tests.support.releases_world import make_world, near
+from tests.support.tinymodels import make_checkpoint
+from tests.support.tinysuites import write_suite
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-COMMAND = [sys.executable, "-c", "from pipelines.cli import main; main()", "run", "watch"]
+COMMAND = [sys.executable, "-c", "from pipelines.cli.main import main; main()", "run", "watch"]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def ticks(tmp_path_factory):
 def test_the_first_tick_recycles_registers_and_settles(ticks):
     first = ticks["first"]
     assert [step["step"] for step in first["steps"]][:2] == ["watch", "resolve"]
-    assert first["steps"][-1]["step"] == "settle"
+    assert first["steps"][-1]["step"] == "record release"
     assert {step["state"] for step in first["steps"]} == {"ended"}
     outcome, releases = first["outcome"], ticks["world"] / "releases"
     assert outcome["settled"] == str(releases / "r1")

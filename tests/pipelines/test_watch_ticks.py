@@ -18,19 +18,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from components.content import content_of
-from components.find_release import run as watching
-from components.find_release.run import watch_into
-from components.ledger import KIND, LONGEST_WAIT_S, Ledger, read_ledger
-from components.resolve.run import resolve_into
-from components.save_checkpoint.save import save_checkpoint
-from components.settle import run as settling
-from components.step import step
-from components.store import open_store
-from components.tracking import close_run
+from components.references.save import save_checkpoint
+from components.steps import find_release_run as watching
+from components.steps import record_release_run as settling
+from components.steps.find_release_run import watch_into
+from components.steps.resolve_run import resolve_into
+from components.store.store import open_store
+from components.tracking.runs import close_run
+from components.tracking.step_context import step
 from components.transfer.transfer import transfer_in_store
-from releases_world import make_world, near
-from tinymodels import make_checkpoint
+from components.watch.identity import content_of
+from components.watch.ledger import KIND, LONGEST_WAIT_S, Ledger, read_ledger
+from tests.support.releases_world import make_world, near
+from tests.support.tinymodels import make_checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -111,7 +111,7 @@ def recycle(run, world, table, references, ledger, release, outcome):
         running.tracker.end_pipeline()
     manifest = table.with_suffix(".json")
     manifest.write_bytes(saved["target base"].to_json())
-    with step("settle") as running:
+    with step("record release") as running:
         settling.settle_release(
             running,
             releases=outcome["releases"],
@@ -174,8 +174,8 @@ def expected(world):
 
 
 def _saved_elsewhere(folder):
-    from components.identify import verify
-    from components.reference import open_source
+    from components.checkpoints.description import verify
+    from components.references.open import open_source
 
     return verify(open_source(str(folder)))
 

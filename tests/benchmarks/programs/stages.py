@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.in_order import Turns
-from components.shard_file import ShardFile
+from components.system.direct_io import ShardFile
+from components.system.threads import Turns
 from components.transfer import stream
 from components.transfer.input_digests import InputDigests
-from pipelines.cli import main as recycle
+from pipelines.cli.main import main as recycle
 
 
 class Clock:

@@ -6,10 +6,10 @@ python store.py {save,transfer,fetch} OUTPUT REFERENCE...
 import sys
 from pathlib import Path
 
-from components.compatibility import ROLES
-from components.reference import local_copy
-from components.save_checkpoint.save import save_checkpoint
-from components.store import open_store
+from components.references.save import save_checkpoint
+from components.store.locate import local_copy
+from components.store.store import open_store
+from components.transfer.plan import ROLES
 from components.transfer.transfer import transfer_in_store
 
 

@@ -6,11 +6,11 @@ python stream.py {bare,statistics} MEMORY_BYTES BASE TUNED TARGET OUTPUT
 import sys
 from pathlib import Path
 
-from components.compatibility import plan_transfer
-from components.folder import FolderSource
-from components.folder_draft import FolderDraft
-from components.layout import read_layout
-from components.scale import parse_scale
+from components.checkpoints.layout import read_layout
+from components.sources.folder import FolderSource
+from components.store.folder.writer import FolderDraft
+from components.transfer.plan import plan_transfer
+from components.transfer.scale import parse_scale
 from components.transfer.stream import Stream
 
 

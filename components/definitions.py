@@ -1,0 +1,53 @@
+"""Named things that people extend: a YAML file each, beside the step that reads it, or a file of the user's own."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from components.errors import BadParameter
+
+FOLDERS = {
+    "evaluation suite": Path(__file__).parent / "evaluate" / "suites",
+    "model family": Path(__file__).parent / "references" / "families",
+    "set of published scores": Path(__file__).parent / "reports" / "publications",
+    "recipe": Path(__file__).parent / "finetune" / "recipes",
+}
+"""What can be named, and where the files that ship are."""
+
+Definition = TypeVar("Definition", bound=BaseModel)
+
+
+def find_named(kind: str, name: str) -> Path:
+    """The file that `name` stands for: one that ships with Recycle, or a path ending in `.yaml`.
+
+    Raises:
+        BadParameter: there is none; the message lists those that ship.
+    """
+    shipped = {path.stem: path for path in sorted(FOLDERS[kind].glob("*.yaml"))}
+    path = shipped.get(name, Path(name).expanduser())
+    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        raise BadParameter(
+            f"there is no {kind} {name!r}",
+            do=f"choose one of {', '.join(shipped)}, or give the path of a .yaml file",
+        )
+    return path
+
+
+def load_named(kind: str, name: str, model: type[Definition]) -> tuple[Definition, Path]:
+    """Read and validate the file that `name` stands for, and tell where it is.
+
+    Raises:
+        BadParameter: there is none, or it is not a `model`.
+    """
+    path = find_named(kind, name)
+    try:
+        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))), path
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadParameter(f"{path} is not YAML: {error}", do="correct it") from None
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}" for fault in error.errors())
+        raise BadParameter(
+            f"{path} is not a {kind}: {faults}", do=f"compare it with those in {FOLDERS[kind]}"
+        ) from None

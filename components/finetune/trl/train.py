@@ -1,0 +1,105 @@
+"""Fine-tuning with TRL on one machine: CPU or one GPU."""
+
+import logging
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from components.checkpoints import Layout, read_layout
+from components.finetune.data.dataset import Dataset, load_examples
+from components.finetune.data.encoding import IGNORED, Encoded, encode
+from components.finetune.job import digest_of_examples, job_folder, last_complete, step_of
+from components.finetune.recipe import TrlRecipe
+from components.finetune.tokenizer import load_tokenizer
+from components.finetune.trl.trainer import Report, Watch, last_loss, load_model, make_trainer, state_of
+from components.finetune.weights import check_vacant, write_like_base
+from components.sources import FolderSource
+from components.system import claimed, discard, sha256_file
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSummary:
+    """What a fine-tune did."""
+
+    steps: int
+    resumed_from: int
+    """The step of the checkpoint it went on from, 0 for a start from the base."""
+    examples: int
+    dropped: int
+    """Examples left out because no answer lies within the sequence length."""
+    learned_tokens: int
+    """Tokens under the loss, over all examples once."""
+    final_loss: float
+    """Mean over the last steps that were reported together."""
+    seconds: float
+    """From loading the base to the written result."""
+
+
+def finetune(
+    *, base: Path, output: Path, recipe: TrlRecipe, dataset: Dataset, scratch: Path, report: Report
+) -> TrainingSummary:
+    """Fine-tune the checkpoint in `base` and write the result to `output`.
+
+    Weights and optimizer are float32 while training; the result has the base's file names, tensor names, shapes and
+    dtypes, and its config and tokenizer files. The same base, recipe, dataset and number of threads give the same
+    bytes on a CPU, whether or not the run was killed in between.
+
+    Args:
+        base: folder with a checkpoint.
+        output: folder to make; complete or absent afterwards.
+        recipe: how to train.
+        dataset: instead of the recipe's own; empty for that one.
+        scratch: folder for checkpoints, kept after a kill so that the same call goes on where it stopped, emptied at
+            the end.
+        report: called every few steps with the step and `loss`, `learning_rate`, `grad_norm`, `token_accuracy` and
+            `samples_per_second`.
+
+    Raises:
+        BadParameter: the dataset cannot be learned from.
+        BadCheckpoint: the base cannot be trained as it is.
+        OutputConflict: `output` holds something.
+        ProgramFailed: the loss or a weight became NaN or infinite.
+    """
+    started = time.monotonic()
+    check_vacant(output)
+    layout = read_layout(FolderSource(path=base))
+    examples = load_examples(dataset or recipe.dataset)
+    tokenizer = load_tokenizer(base)
+    encoded = encode(examples, tokenizer, max_length=recipe.max_sequence_length)
+    with claimed(scratch, wait=False):
+        job = job_folder(scratch, _identity(base, layout, recipe, encoded))
+        resumed = last_complete(job)
+        if resumed:
+            logger.info("going on from %s", resumed.name)
+        if resumed and step_of(resumed) == recipe.max_steps:
+            # Killed before the result was written. The trainer would take a step too many.
+            model, state = load_model(resumed), state_of(resumed)
+        else:
+            model = load_model(base)
+            trainer = make_trainer(model, tokenizer, recipe, encoded, job, Watch(report))
+            trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+            state = trainer.state
+        write_like_base(layout, base, model.state_dict(), output)
+        discard(job)
+    return TrainingSummary(
+        steps=recipe.max_steps,
+        resumed_from=step_of(resumed) if resumed else 0,
+        examples=len(encoded),
+        dropped=len(examples) - len(encoded),
+        learned_tokens=sum(label != IGNORED for example in encoded for label in example.labels),
+        final_loss=last_loss(state),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _identity(base: Path, layout: Layout, recipe: TrlRecipe, examples: list[Encoded]) -> dict[str, object]:
+    """All that decides the result: a checkpoint of a job that differs in any of it is of no use."""
+    return {
+        "recipe": recipe.decisive,
+        "examples": digest_of_examples(examples),
+        "base": {file.path: sha256_file(base / file.path) for file in layout.files},
+        "software": {name: version(name) for name in ("torch", "transformers", "trl")},
+    }

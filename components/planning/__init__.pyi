@@ -1,0 +1,12 @@
+from .bases_preview import resolve_bases as resolve_bases
+from .bases_request import LONGEST_CHAIN as LONGEST_CHAIN
+from .bases_request import choose as choose
+from .lengths import parse_lengths as parse_lengths
+from .lengths import trainings as trainings
+from .preview import resolve as resolve
+from .request import Choice as Choice
+from .request import complete as complete
+from .scale_points import quick_suite as quick_suite
+from .scale_points import search_points as search_points
+from .scratch import check_scratch as check_scratch
+from .values import check_values as check_values

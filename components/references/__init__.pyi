@@ -1,0 +1,9 @@
+from .family import Family as Family
+from .family import families as families
+from .family import find_grid as find_grid
+from .family import find_transfer as find_transfer
+from .family import release_of as release_of
+from .family import transfers as transfers
+from .open import DEMO_PREFIX as DEMO_PREFIX
+from .open import open_source as open_source
+from .save import save_checkpoint as save_checkpoint

@@ -1,0 +1,74 @@
+"""A checkpoint from where it is into the store: every byte verified, complete or not there at all."""
+
+import json
+from pathlib import Path
+
+from components.checkpoints import (
+    Checkpoint,
+    Layout,
+    Source,
+    SourceFile,
+    canonical_json,
+    check_at_rest,
+    describe,
+    read_layout,
+    state_of,
+)
+from components.references.open import open_source
+from components.store import Store, copy_files, write_file
+
+TOKENIZER_CONFIG = "tokenizer_config.json"
+
+
+def save_checkpoint(reference: str, store: Store) -> Checkpoint:
+    """Save the checkpoint that `reference` names; free when the store has it.
+
+    Raises:
+        RecycleError: the reference cannot be read, the checkpoint is not sound, or bytes differ from their digest.
+    """
+    source = open_source(reference)
+    layout = read_layout(source)
+    # Not its reference: one commit of the hub can have two, and is saved once.
+    key = state_of(layout)
+    saved = store.once(
+        f"save-{key}",
+        lambda: store.recall_checkpoint("saved", key),
+        lambda work: _save(layout, work, store, key),
+    )
+    return saved.model_copy(update={"name": source.name, "origin": source.origin})
+
+
+def _save(layout: Layout, work: Path, store: Store, key: str) -> Checkpoint:
+    source, draft = layout.source, store.draft(work)
+    tokenizer_config = _with_pad_token(source, layout.files)
+    plain = tuple(file for file in layout.files if tokenizer_config is None or file.path != TOKENIZER_CONFIG)
+    kept = copy_files(source, plain, draft)
+    check_at_rest(layout)
+    if tokenizer_config is not None:
+        kept += (write_file(draft, TOKENIZER_CONFIG, tokenizer_config),)
+    same = source.manifest if tokenizer_config is None else None
+    saved = describe(
+        read_layout(draft.source),
+        name=source.name,
+        uri="",
+        files=kept,
+        origin=source.origin,
+        derivation=same.derivation if same else None,
+    )
+    # Remembered first: what is remembered counts only when it is there too, and so is never saved twice.
+    store.remember("saved", key, saved.digest)
+    return store.publish(work, saved)
+
+
+def _with_pad_token(source: Source, files: tuple[SourceFile, ...]) -> bytes | None:
+    """A tokenizer config that has its end-of-text token as pad token, as the paper's own script saves it.
+
+    Returns:
+        None where there is nothing to change.
+    """
+    if not any(file.path == TOKENIZER_CONFIG for file in files):
+        return None
+    config = json.loads(source.read(TOKENIZER_CONFIG))
+    if config.get("eos_token") is None or config.get("pad_token") is not None:
+        return None
+    return canonical_json(config | {"pad_token": config["eos_token"]})

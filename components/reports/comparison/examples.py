@@ -1,0 +1,87 @@
+"""A dozen questions worth reading, out of thousands."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice, zip_longest
+from typing import Literal
+
+from components.judging import Sample
+from components.reports.comparison.inputs import Model, Role
+from components.reports.text import Clipped, clip
+
+Mark = Literal["right", "partly right", "wrong"]
+
+DEFAULT_COUNT = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One model's reply."""
+
+    role: Role
+    reply: Clipped
+    mark: Mark
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One question with every model's reply."""
+
+    task: str
+    id: str
+    question: Clipped
+    expected: Clipped
+    answers: tuple[Answer, ...]
+
+
+def choose(models: tuple[Model, ...], count: int = DEFAULT_COUNT) -> tuple[Example, ...]:
+    """Choose `count` questions to show, the same ones for the same evaluations.
+
+    Tasks take turns. Within a task the ways in which the models can be right and wrong take turns, the most frequent
+    first and those where all models score alike last; so every kind of disagreement is seen, rare ones more often
+    than they occur.
+    """
+    samples = [{(sample.task, sample.id): sample for sample in model.evaluation.samples} for model in models]
+    patterns: dict[str, dict[tuple[float, ...], list[Sample]]] = defaultdict(lambda: defaultdict(list))
+    for sample in models[0].evaluation.samples:
+        scores = tuple(round(replies[sample.task, sample.id].score, 1) for replies in samples)
+        patterns[sample.task][scores].append(sample)
+    tasks = [task.task for task in models[0].evaluation.tasks]
+    chosen = islice(_in_turns(_ordered(patterns[task]) for task in tasks), count)
+    return tuple(_example(models, samples, (sample.task, sample.id)) for sample in chosen)
+
+
+def _ordered(patterns: dict[tuple[float, ...], list[Sample]]) -> Iterator[Sample]:
+    differing = sorted((scores for scores in patterns if len(set(scores)) > 1), key=lambda s: (-len(patterns[s]), s))
+    alike = sorted((scores for scores in patterns if len(set(scores)) == 1), key=lambda s: (-len(patterns[s]), s))
+    for group in (differing, alike):
+        yield from _in_turns(sorted(patterns[scores], key=_shuffled) for scores in group)
+
+
+def _shuffled(sample: Sample) -> str:
+    # Files are often sorted by difficulty or topic; a digest picks from all of one, and the same every time.
+    return hashlib.sha256(f"{sample.task}\0{sample.id}".encode()).hexdigest()
+
+
+def _in_turns(sources: Iterable[Iterable[Sample]]) -> Iterator[Sample]:
+    for turn in zip_longest(*sources):
+        yield from (sample for sample in turn if sample is not None)
+
+
+def _example(models: tuple[Model, ...], samples: list[dict[tuple[str, str], Sample]], key: tuple[str, str]) -> Example:
+    first = samples[0][key]
+    return Example(
+        task=first.task,
+        id=first.id,
+        question=clip(first.question, shown=600),
+        expected=clip(first.expected),
+        answers=tuple(_answer(model, replies[key]) for model, replies in zip(models, samples, strict=True)),
+    )
+
+
+def _answer(model: Model, sample: Sample) -> Answer:
+    mark: Mark = "right" if sample.score >= 1 else "wrong" if sample.score <= 0 else "partly right"
+    return Answer(role=model.role, reply=clip(sample.reply), mark=mark, score=sample.score)

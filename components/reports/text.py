@@ -1,0 +1,42 @@
+"""Figures and other people's text, made fit to print."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from components.system import clean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clipped:
+    """A text that may be too long to show whole."""
+
+    short: str
+    """The text itself when it is short, else its beginning and its end."""
+    full: str
+    """Up to the limit of what a report carries."""
+
+    @property
+    def is_clipped(self) -> bool:
+        """Whether `short` leaves something out."""
+        return self.short != self.full
+
+
+def clip(text: str, *, shown: int = 320, kept: int = 20_000) -> Clipped:
+    """Cut a text to about `shown` characters, and its full form to `kept`.
+
+    The end stays, since a reply that reasons ends with its answer, and a prompt with examples with its question.
+    """
+    full = clean(text).strip()
+    if len(full) > kept:
+        full = f"{full[:kept]} … ({len(full) - kept} characters more)"
+    if len(full) <= shown:
+        return Clipped(short=full, full=full)
+    tail = shown // 3
+    return Clipped(short=f"{full[: shown - tail].rstrip()} … {full[-tail:].lstrip()}", full=full)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of equally many cells as a table for a terminal: names flush left, figures flush right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
+    return "\n".join("  ".join(line).rstrip() for line in lines) + "\n"

@@ -1,0 +1,196 @@
+"""Requests to an S3 server that fail: which are tried again and for how long, and what a user is told in the end."""
+
+import logging
+import os
+import random
+import re
+import time
+from collections.abc import Callable
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from components.errors import BadCheckpoint, BadReference, RecycleError, ServiceUnavailable, StorageFull
+from components.s3.client import site
+from components.system import wait
+
+Result = TypeVar("Result")
+
+PATIENCE_S = 60.0
+"""From the first failure on: the pod of a server takes 10 to 30 s to come back."""
+FEWEST_TRIES = 3
+"""However long each takes to fail."""
+FIRST_WAIT_S = 0.25
+LONGEST_WAIT_S = 5.0
+TELL_EVERY_S = 4.0
+
+_FULL = (
+    "XMinioStorageFull",
+    "QuotaExceeded",
+    "XMinioAdminBucketQuotaExceeded",
+    "EntityTooLarge",
+    "InsufficientStorage",
+)
+_REFUSED = (
+    "AccessDenied",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "InvalidToken",
+    "InvalidTokenId",
+    "TokenRefreshRequired",
+    "AuthorizationHeaderMalformed",
+)
+_PASSING = (
+    "InternalError",
+    "SlowDown",
+    "ServiceUnavailable",
+    "RequestTimeout",
+    "OperationAborted",
+    "XMinioServerNotInitialized",
+    "SlowDownRead",
+    "SlowDownWrite",
+    "IncompleteBody",
+    "XAmzContentSHA256Mismatch",
+    "BadDigest",
+    "ConditionalRequestConflict",
+    "TooManyRequests",
+)
+
+log = logging.getLogger(__name__)
+
+
+class Absent(Exception):
+    """There is no such object, or no such upload."""
+
+
+class AlreadyThere(Exception):
+    """An object that was to be new exists."""
+
+
+class BadAnswer(Exception):
+    """The server answered, with something else than what was asked for; another try may do better."""
+
+
+def tried(what: str, uri: str, request: Callable[[], Result]) -> Result:
+    """What `request` returns, tried again where that may help.
+
+    Args:
+        what: it does, for messages; one that begins with `write` makes something.
+        uri: where it does that.
+        request: asks the server once.
+
+    Raises:
+        Absent: the object, or the upload, is not there.
+        AlreadyThere: it must not be there, and is.
+        RecycleError: anything else.
+    """
+    from minio.error import MinioException
+    from urllib3.exceptions import HTTPError
+
+    failures, failing_since = 0, 0.0
+    while True:
+        failure: Exception
+        try:
+            return request()
+        except (MinioException, HTTPError, BadAnswer, OSError) as error:
+            failure = error
+        except (ValueError, SyntaxError, KeyError) as error:  # the client's, when an XML is none, or not S3's
+            failure = BadAnswer(f"an answer that is not S3's ({error})")
+        failures += 1
+        failing_since = failing_since or time.monotonic()
+        failing_s = time.monotonic() - failing_since
+        if not _may_pass(failure) or (failures >= FEWEST_TRIES and failing_s >= PATIENCE_S):
+            raise _explained(what, uri, failure, failing_s) from None
+        wait_s = _wait_s(failures, failing_s)
+        _teller.tell(what, uri, failure, failing_s + wait_s)
+        wait(wait_s)
+
+
+def _wait_s(failures: int, failing_s: float) -> float:
+    """Longer each time, with the last try at the end of the patience; jitter spreads the tries of many threads."""
+    longest_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(failures - 1, 20))
+    left_s = max(PATIENCE_S - failing_s, FIRST_WAIT_S)
+    return min(longest_s * random.uniform(0.5, 1.0), left_s)  # noqa: S311
+
+
+class _Teller:
+    """Says now and then that we wait, and for what: threads side by side mostly wait for the same."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+
+    def tell(self, what: str, uri: str, failure: Exception, waiting_s: float) -> None:
+        now = time.monotonic()
+        if self._last is None or not 0 <= now - self._last < TELL_EVERY_S:
+            self._last = now
+            log.warning(
+                "waiting for the store, %.0f s by the next try, because %s does not %s in %s: %s",
+                waiting_s,
+                site(),
+                what,
+                uri,
+                _told(failure),
+            )
+
+
+_teller = _Teller()
+
+
+def _explained(what: str, uri: str, error: Exception, failing_s: float) -> Exception:
+    code = getattr(error, "code", None)
+    tried_for = f" (tried for {failing_s:.0f} s)" if failing_s >= 1 else ""
+    place = f"{site()} does not {what} in {uri}: {_told(error)}{tried_for}"
+    if code in ("NoSuchKey", "NoSuchUpload", "ResourceNotFound"):
+        return Absent(place)
+    if code == "PreconditionFailed":
+        return AlreadyThere(place) if what.startswith("write") else _changed(what, uri)
+    if code == "NoSuchBucket":
+        bucket = urlsplit(uri).netloc
+        return BadReference(f"{site()} has no bucket {bucket}", do="make the bucket, or check RECYCLE_STORE")
+    if code in _FULL:
+        return StorageFull(place, do="make room there, or raise the quota, and run the same command again")
+    if code == "RequestTimeTooSkewed":
+        return ServiceUnavailable(place, do="set this machine's clock, or the server's: they differ by too much")
+    if code == "NotImplemented":
+        return ServiceUnavailable(place, do="use a server that has all of S3 that Recycle needs, such as MinIO")
+    if code in _REFUSED:
+        return BadReference(
+            place, do="check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and their policy"
+        )
+    return ServiceUnavailable(
+        place, do="check AWS_ENDPOINT_URL_S3 and the server; what was written is kept: run the same command again"
+    )
+
+
+def _changed(what: str, uri: str) -> RecycleError:
+    return BadCheckpoint(
+        f"cannot {what} in {uri}: the object was replaced since it was first looked at", do="run the same command again"
+    )
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether another try can end better."""
+    from minio.error import InvalidResponseError, S3Error, ServerError
+
+    if isinstance(error, S3Error):
+        status = int(getattr(error.response, "status", 0) or 0)
+        return error.code in _PASSING or (_is_passing(status) and error.code not in _FULL)
+    if isinstance(error, ServerError):
+        return _is_passing(error.status_code)
+    if isinstance(error, InvalidResponseError):
+        return _is_passing(int(getattr(error, "_code", 0) or 0))
+    return True
+
+
+def _is_passing(status: int) -> bool:
+    return (status >= 500 and status != 501) or status in (408, 429)  # 501: it never will
+
+
+def _told(error: Exception) -> str:
+    """What an error says, for people, without anything that gives access."""
+    code, message = getattr(error, "code", None), getattr(error, "message", None)
+    text = f"{code}: {message}" if code else str(error) or type(error).__name__
+    for secret in (os.environ.get("AWS_SECRET_ACCESS_KEY"), os.environ.get("AWS_SESSION_TOKEN")):
+        text = text.replace(secret, "…") if secret else text
+    text = re.sub(r"\?\S+", "?…", text)
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:300]

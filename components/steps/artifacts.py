@@ -1,0 +1,59 @@
+"""Checkpoint manifests and evaluations as KFP artifacts."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from components.checkpoints import Checkpoint
+from components.errors import BadParameter
+from components.judging import Evaluation
+
+
+class ModelArtifact(Protocol):
+    """What of `kfp.dsl.Model` is used here, and of `kfp.dsl.Artifact`."""
+
+    path: str
+    metadata: dict[str, object]
+
+
+Given = TypeVar("Given", bound=ModelArtifact)
+
+
+def read_checkpoint(artifact: ModelArtifact) -> Checkpoint:
+    """The manifest that an input artifact carries."""
+    return Checkpoint.read(Path(artifact.path))
+
+
+def write_checkpoint(artifact: ModelArtifact, checkpoint: Checkpoint) -> None:
+    """Make `checkpoint` an output artifact, its main fields visible in KFP's UI."""
+    path = Path(artifact.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(checkpoint.to_json())
+    artifact.metadata.update(
+        name=checkpoint.name,
+        digest=checkpoint.digest,
+        files=checkpoint.uri,
+        architecture=checkpoint.architecture,
+        parameters=checkpoint.parameters,
+        dtype=checkpoint.dtype,
+    )
+
+
+def read_evaluation(artifact: ModelArtifact) -> Evaluation:
+    """The evaluation that an input artifact carries."""
+    return Evaluation.read(Path(artifact.path))
+
+
+def by_role(artifacts: Iterable[Given]) -> dict[str, Given]:
+    """The artifacts that a loop made, by the role that each of its iterations had.
+
+    Raises:
+        BadParameter: two had the same.
+    """
+    found: dict[str, Given] = {}
+    for artifact in artifacts:
+        role = str(artifact.metadata["role"])
+        if role in found:
+            raise BadParameter(f"two iterations of a loop are called {role!r}", do="give the bases other names")
+        found[role] = artifact
+    return found

@@ -1,0 +1,66 @@
+"""From a manifest to the files it names: where it says, or in the store under its digest."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from components.checkpoints import MANIFEST, Checkpoint, Source, unless_damaged
+from components.s3 import Bucket
+from components.sources import FolderSource, S3Source
+from components.store.store import Store, open_store
+
+
+def open_checkpoint(checkpoint: Checkpoint) -> Source:
+    """Where a checkpoint's files can be read: where its manifest says, or in the store under its digest.
+
+    Raises:
+        BadReference: they are in neither place.
+        BadCheckpoint: the manifest where they should be is damaged, and the store has no other.
+    """
+    store = open_store()
+    source = unless_damaged(lambda: _where_it_says(checkpoint, store)) or store.source(checkpoint)
+    return source or _without_manifest(checkpoint, store)
+
+
+@contextmanager
+def local_copy(checkpoint: Checkpoint, store: Store) -> Iterator[Path]:
+    """A checkpoint's files in a folder of this machine, for as long as the context lasts.
+
+    Raises:
+        BadReference: they cannot be found.
+        BadCheckpoint: the manifest where they should be is damaged, and the store has no other.
+        StorageFull: there is no room for a copy.
+    """
+    source = unless_damaged(lambda: _where_it_says(checkpoint, store))
+    if source is None and store.find(checkpoint.digest) is None:
+        source = _without_manifest(checkpoint, store)
+    if isinstance(source, FolderSource):
+        yield source.path
+    else:
+        with store.local(checkpoint) as folder:
+            yield folder
+
+
+def _where_it_says(checkpoint: Checkpoint, store: Store) -> Source | None:
+    """The place that a manifest names, if this very checkpoint is there."""
+    url = urlsplit(checkpoint.uri)
+    source: FolderSource | S3Source
+    if url.scheme == "file":
+        source = FolderSource(path=Path(unquote(url.path)))
+    # A manifest may come from anyone, and our credentials are for our store.
+    elif url.scheme == "s3" and checkpoint.uri.startswith(f"{store.uri}/"):
+        source = S3Source(Bucket.at(checkpoint.uri))
+    else:
+        return None
+    return source if source.manifest and source.manifest.digest == checkpoint.digest else None
+
+
+def _without_manifest(checkpoint: Checkpoint, store: Store) -> FolderSource:
+    """The folder that a manifest names, where it has no manifest of its own that says otherwise."""
+    url = urlsplit(checkpoint.uri)
+    path = Path(unquote(url.path))
+    if url.scheme == "file" and path.is_dir() and not (path / MANIFEST).is_file():
+        return FolderSource(path=path)
+    _where_it_says(checkpoint, store)  # raises what is wrong with a manifest that is there and damaged
+    raise checkpoint.lost()

@@ -1,0 +1,249 @@
+"""Removing from a bucket what somebody may take up, or publish, at the same moment.
+
+A draft is claimed before it is removed: a mark takes the place of its manifest, and both are written only where there
+is none. So either a draft is published, and stays, or it is removed, and cannot be published meanwhile. (A mark whose
+`gc` was killed stays until a later one ends what it began; work that finds it goes on in another place.)
+
+What has a manifest or is an index itself is removed first and looked at again then: whoever publishes writes the
+manifest, then the index, and then looks for the manifest, so that one of the two sees the other.
+
+A checkpoint that no index names is removed only where the store has the same content in another place, whole.
+Otherwise it is its index that was lost, and that is written again.
+"""
+
+import uuid
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from components.checkpoints import MANIFEST, Checkpoint, is_plain, unless_damaged
+from components.errors import BadCheckpoint
+from components.s3 import SMALLEST_PART, Absent, AlreadyThere, Bucket, Object, Upload
+from components.sources import S3Source
+from components.store.s3.writer import NOTES
+from components.system import thread_pool
+
+MARK = b'{"removed by": "recycle store gc", '
+"""Begins what stands where the manifest would, while a draft is removed."""
+CHECKPOINTS, DIGESTS = "checkpoints/", "digests/"
+THREADS = 16
+"""Requests at once; most of each is waiting."""
+
+Find = Callable[[str], Checkpoint | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What lies where one piece of work writes its checkpoint."""
+
+    place: Bucket
+    objects: tuple[Object, ...]
+    uploads: tuple[Upload, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the place, as an index has it."""
+        return _name(self.place)
+
+    @property
+    def has_manifest(self) -> bool:
+        """Whether there was something in its place."""
+        return any(entry.key == MANIFEST for entry in self.objects)
+
+    def without(self, key: str) -> "State":
+        """The same but for one object."""
+        return State(
+            place=self.place,
+            objects=tuple(entry for entry in self.objects if entry.key != key),
+            uploads=self.uploads,
+        )
+
+    @property
+    def all(self) -> tuple[Object | Upload, ...]:
+        """Objects and uploads."""
+        return *self.objects, *self.uploads
+
+    def is_older(self, before: datetime) -> bool:
+        """Whether nothing was written since."""
+        return all(entry.modified < before for entry in self.all)
+
+
+def look(place: Bucket, told: Collection[str] = ()) -> State:
+    """What lies in a place.
+
+    Args:
+        place: of a draft or a checkpoint.
+        told: keys in it of uploads that are known of.
+    """
+    objects = place.objects()
+    notes = {
+        entry.key.removeprefix(NOTES).removesuffix(".upload")
+        for entry in objects
+        if entry.key.startswith(NOTES) and entry.key.endswith(".upload")
+    }
+    large = {entry.key for entry in objects if entry.size > SMALLEST_PART}
+    keys = sorted(key for key in {*notes, *large, *told} if is_plain(key))
+    return State(
+        place=place, objects=objects, uploads=tuple(upload for key in keys for upload in place.incomplete(key))
+    )
+
+
+def named(root: Bucket) -> set[str]:
+    """The names of all places that an index of the store at `root` names."""
+
+    def read(entry: Object) -> str:
+        with suppress(Absent):
+            return root.get(entry.key).decode("utf-8", "replace")
+        return ""
+
+    with thread_pool(THREADS, "indexes") as pool:
+        return set(pool.map(read, root.objects(DIGESTS)))
+
+
+def read_manifest(place: Bucket) -> bytes | None:
+    """What stands where the manifest does, which may be the mark of a removal."""
+    try:
+        return place.get(MANIFEST)
+    except Absent:
+        return None
+
+
+def is_published(place: Bucket) -> bool:
+    """Whether there is a manifest, which may be damaged, and not the mark of a removal."""
+    manifest = read_manifest(place)
+    return manifest is not None and not manifest.startswith(MARK)
+
+
+def is_condemned(place: Bucket) -> bool:
+    """Whether there is the mark of a removal, which goes on or was broken off."""
+    manifest = read_manifest(place)
+    return manifest is not None and manifest.startswith(MARK)
+
+
+def withdraw(place: Bucket, content: bytes) -> None:
+    """Remove a manifest, or a mark, of this content; what another wrote in its place stays."""
+    found = place.head(MANIFEST)  # first: what is read then is this version, or a newer one that stays
+    if found is not None and read_manifest(place) == content:
+        place.delete(MANIFEST, etag=found.etag)
+
+
+def remove_draft(place: Bucket, told: Collection[str], before: datetime) -> bool:
+    """Remove what lies in a place that has no manifest, unless it was written to since `before`.
+
+    Args:
+        place: the draft's.
+        told: keys in it of uploads that are known of.
+        before: a moment.
+
+    Returns:
+        Whether it was removed.
+    """
+    mark = _condemned(place, before)
+    if mark is None:
+        return False
+    try:
+        state = look(place, told).without(MANIFEST)
+        if not state.is_older(before):
+            return False
+        for upload in state.uploads:
+            place.abort_upload(upload.key, upload.id)
+        for entry in state.objects:
+            place.delete(entry.key)
+        return True
+    finally:
+        withdraw(place, mark)
+
+
+def remove_unnamed(root: Bucket, place: Bucket, told: Collection[str], find: Find, before: datetime) -> bool:
+    """Remove a checkpoint that no index names, and that is damaged or not the only one (see `remove_draft`)."""
+    state, content = look(place, told), read_manifest(place)
+    checkpoint = unless_damaged(lambda: S3Source(place).manifest)
+
+    def is_needed() -> bool:
+        return state.name in named(root) or (checkpoint is not None and not is_elsewhere(checkpoint, find))
+
+    if content is None or not state.is_older(before) or is_needed():
+        return False
+    withdraw(place, content)
+    if is_needed():
+        with suppress(AlreadyThere):
+            place.put(MANIFEST, content, new=True)
+        return False
+    return remove_draft(place, told, before)
+
+
+def remove_index(root: Bucket, entry: Object, is_dead: Callable[[], bool]) -> bool:
+    """Remove the index of a checkpoint that is gone, unless that is published at this moment."""
+    if not (is_dead() and remove_object(root, entry)):
+        return False
+    digest, known = entry.key.removeprefix(DIGESTS), named(root)
+    for name in _with_manifest(root) - known:
+        with suppress(BadCheckpoint):
+            manifest = S3Source(root.under(f"{CHECKPOINTS}{name}")).manifest
+            if manifest is not None and manifest.digest == digest:
+                with suppress(AlreadyThere):
+                    root.put(entry.key, name.encode(), new=True)
+                return False
+    return True
+
+
+def is_elsewhere(checkpoint: Checkpoint, find: Find) -> bool:
+    """Whether the store has the content of a checkpoint in another place than this one too, whole."""
+    found = unless_damaged(lambda: find(checkpoint.digest))
+    if found is None or found.uri == checkpoint.uri:
+        return False
+    return unless_damaged(S3Source(Bucket.at(found.uri)).files) is not None
+
+
+def name_again(root: Bucket, checkpoint: Checkpoint, find: Find) -> bool:
+    """Write the index of a checkpoint again that was damaged or lost, unless somebody else did meanwhile."""
+    key, place = f"{DIGESTS}{checkpoint.digest}", Bucket.at(checkpoint.uri)
+    lost = root.head(key)
+    if not is_published(place) or _name(place) in named(root) or is_elsewhere(checkpoint, find):
+        return False
+    with suppress(AlreadyThere, Absent):
+        root.put(key, _name(place).encode(), new=lost is None, replaces=lost.etag if lost else None)
+        return True
+    return False
+
+
+def remove_object(root: Bucket, entry: Object) -> bool:
+    """Remove an object, unless it is another one by now."""
+    found = root.head(entry.key)
+    if found is None or (found.etag, found.size) != (entry.etag, entry.size):
+        return False
+    root.delete(entry.key, etag=entry.etag)
+    return True
+
+
+def remove_upload(place: Bucket, upload: Upload) -> bool:
+    """Remove an upload, unless it went on."""
+    if upload not in place.incomplete(upload.key):
+        return False
+    place.abort_upload(upload.key, upload.id)
+    return True
+
+
+def _name(place: Bucket) -> str:
+    return place.prefix.rsplit("/", 1)[-1]
+
+
+def _with_manifest(root: Bucket) -> set[str]:
+    keys = (entry.key.split("/") for entry in root.objects(CHECKPOINTS))
+    return {parts[1] for parts in keys if len(parts) == 3 and parts[2] == MANIFEST}
+
+
+def _condemned(place: Bucket, before: datetime) -> bytes | None:
+    """Put a mark, and return it if it is ours that is there now."""
+    mark = MARK + f'"run": "{uuid.uuid4()}"}}\n'.encode()
+    try:
+        place.put(MANIFEST, mark, new=True)
+        return mark
+    except AlreadyThere:
+        found = place.head(MANIFEST)  # before it is read, so that nothing that was not read is replaced
+    # Of a `gc` that was killed so long ago that it is garbage itself. (A single object's time comes in whole seconds.)
+    if found is not None and found.modified < before.replace(microsecond=0) and is_condemned(place):
+        with suppress(AlreadyThere, Absent):  # of two that take it over at once, one does
+            place.put(MANIFEST, mark, replaces=found.etag)
+    return mark if read_manifest(place) == mark else None  # also where the first answer was lost

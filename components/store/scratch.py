@@ -1,0 +1,91 @@
+"""A copy of a checkpoint on this machine that all who want it at once share; the last one to leave removes it.
+
+A copy that is broken off stays, and whoever wants it next goes on with it, or `recycle store gc` removes it.
+"""
+
+import logging
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from components.checkpoints import MANIFEST, Checkpoint, Source
+from components.errors import OutputConflict, StorageFull
+from components.store.copying import copy_files
+from components.store.folder.writer import FolderDraft
+from components.system import claimed, discard, disk_errors, free_bytes, human_bytes, shared, wait, write_durably
+
+LOOK_AGAIN_S = 0.05
+MOST_LOOKS = 100
+LOOKS_BEFORE_TOLD = 10
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def scratch_copy(checkpoint: Checkpoint, source: Source, folder: Path) -> Iterator[None]:
+    """Have a checkpoint's files in `folder` for as long as the context lasts; nobody may write there.
+
+    Args:
+        checkpoint: names the files and their digests.
+        source: where they are read, by the first who wants them.
+        folder: for this checkpoint only.
+
+    Raises:
+        StorageFull: there is not enough room.
+        OutputConflict: others use a copy that is damaged.
+        DigestMismatch: bytes are not what the checkpoint says.
+    """
+    with disk_errors(folder.parent):
+        use = _joined(checkpoint, source, folder)
+    try:
+        yield
+    finally:
+        use.close()
+        # A claim is refused while somebody else uses it.
+        with suppress(OutputConflict), disk_errors(folder.parent), claimed(folder, wait=False):
+            discard(folder)
+
+
+def _joined(checkpoint: Checkpoint, source: Source, folder: Path) -> ExitStack:
+    """Share the copy, which is made or verified first where nobody uses it; whoever comes meanwhile waits for it."""
+    for look in range(MOST_LOOKS):
+        with ExitStack() as use:
+            use.enter_context(shared(folder, lambda: _make(checkpoint, source, folder)))
+            if _is_whole(folder, checkpoint):
+                return use.pop_all()
+        # Whoever made it was killed meanwhile, or the last one left; others who look too are gone in a moment.
+        if look == LOOKS_BEFORE_TOLD:
+            log.warning("waiting for the copy of %s at %s, which is in use and not whole", checkpoint.name, folder)
+        wait(random.uniform(0.0, LOOK_AGAIN_S))  # noqa: S311
+    raise OutputConflict(
+        f"the copy of {checkpoint.name} at {folder} is in use, and its files are not those of the checkpoint any more",
+        do="wait until the programs that use it end, or stop them: they may have written there; then run the same "
+        "command again",
+    )
+
+
+def _is_whole(folder: Path, checkpoint: Checkpoint) -> bool:
+    if not (folder / MANIFEST).is_file():
+        return False
+    files = {path.name: path.stat().st_size for path in folder.iterdir()}
+    return all(files.get(file.path) == file.size for file in checkpoint.files)
+
+
+def _make(checkpoint: Checkpoint, source: Source, folder: Path) -> None:
+    """Get what is not there; what is there is read, since a process that was killed may have left it."""
+    # A file may be longer than what was reserved of it.
+    there = sum(min(stat.st_size, stat.st_blocks * 512) for stat in (path.stat() for path in folder.glob("*")))
+    needed, free = sum(file.size for file in checkpoint.files) - there, free_bytes(folder)
+    if needed > free:
+        raise StorageFull(
+            f"a local copy of {checkpoint.name} needs {human_bytes(needed)} at {folder}, where {human_bytes(free)} are "
+            "free",
+            do="free some space, or set RECYCLE_HOME to a larger disk",
+        )
+    folder.mkdir(exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    draft = FolderDraft(folder)
+    copy_files(source, checkpoint.listed, draft)
+    write_durably(folder / MANIFEST, checkpoint.to_json())
+    draft.tidy()

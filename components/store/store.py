@@ -1,0 +1,130 @@
+"""The checkpoint store: a checkpoint's files under the digest of their content, complete or not there at all."""
+
+import logging
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, TypeVar
+from urllib.parse import unquote
+
+from pydantic import BaseModel, ValidationError
+
+from components import settings
+from components.checkpoints import Checkpoint, Source
+from components.errors import BadParameter
+from components.s3 import Bucket
+from components.store.folder.store import FolderStore
+from components.store.garbage import Garbage
+from components.store.s3.store import S3Store
+from components.store.writer import Draft
+
+Result = TypeVar("Result")
+Document = TypeVar("Document", bound=BaseModel)
+
+log = logging.getLogger(__name__)
+
+
+class Store(Protocol):
+    """Where checkpoints are kept."""
+
+    @property
+    def uri(self) -> str:
+        """Its root."""
+
+    def manifest(self, digest: str) -> Checkpoint | None:
+        """The manifest of this digest, if the store has it.
+
+        Raises:
+            BadCheckpoint: it is damaged.
+        """
+
+    def find(self, digest: str) -> Checkpoint | None:
+        """The checkpoint of this digest, if the store has it; one whose manifest is damaged is made again."""
+
+    def whole(self, digest: str) -> Checkpoint | None:
+        """The checkpoint of this digest, if the store has all of its files in their sizes."""
+
+    def source(self, checkpoint: Checkpoint) -> Source | None:
+        """Where a checkpoint's files can be read, None where the store does not have them."""
+
+    def local(self, checkpoint: Checkpoint) -> AbstractContextManager[Path]:
+        """A checkpoint's files in a folder of this machine, for programs that need them there."""
+
+    def once(self, key: str, recall: Callable[[], Result | None], make: Callable[[Path], Result]) -> Result:
+        """Find work that was done before, or do it in a folder of this machine (see `components.system.locks.once`)."""
+
+    def draft(self, work: Path) -> Draft:
+        """The draft of what is made in `work`, a folder that `once` gave: the same one for the same work."""
+
+    def publish(self, work: Path, checkpoint: Checkpoint) -> Checkpoint:
+        """Make the draft of `work` visible under its digest, and return the manifest with its place.
+
+        Of several with one content, the first stands, and gets back what files it lost meanwhile.
+        """
+
+    def take(self, folder: Path, checkpoint: Checkpoint) -> Checkpoint:
+        """Make the files of a folder, which is in one that `once` gave, visible under their digest."""
+
+    def recall(self, kind: str, key: str) -> str | None:
+        """What `remember` kept."""
+
+    def remember(self, kind: str, key: str, document: str) -> None:
+        """Keep a small document under a key; the last writer wins."""
+
+    def exchange(self, kind: str, key: str, old: str | None, new: str) -> bool:
+        """Keep `new` under a key if what is kept there is still `old`, None for nothing; tell whether it was.
+
+        Of several that exchange the same `old`, one succeeds. `new` must be like nobody else's: by that a write whose
+        answer was lost is known for one's own.
+        """
+
+    def recall_checkpoint(self, kind: str, key: str) -> Checkpoint | None:
+        """The checkpoint whose digest was remembered, if it is still there, whole."""
+
+    def digests(self) -> list[str]:
+        """Every digest that the store has a checkpoint of, or had: `find` tells."""
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Every checkpoint of the store."""
+
+    def garbage(self, before: datetime) -> list[Garbage]:
+        """What no manifest names, was last written before `before` and is in nobody's use, as far as can be told."""
+
+
+def open_store() -> Store:
+    """The store that RECYCLE_STORE names.
+
+    Raises:
+        BadParameter: it is of a kind this version does not have.
+        BadReference: it is no address in a bucket.
+    """
+    uri = settings.store_uri()
+    if uri.startswith("s3://"):
+        return S3Store(Bucket.at(uri))
+    scheme = re.match(r"[A-Za-z][\w+.-]*://", uri)
+    if scheme and not uri.startswith("file://"):
+        raise BadParameter(  # without the rest, which may hold a password
+            f"RECYCLE_STORE begins with {scheme[0]!r}; checkpoints are kept in folders and in buckets",
+            do="name a folder, or s3://bucket/prefix",
+        )
+    return FolderStore(root=Path(unquote(uri.removeprefix("file://")) if scheme else uri).expanduser().absolute())
+
+
+def recall_document(store: Store, kind: str, key: str, model: type[Document]) -> Document | None:
+    """What `remember` kept, read as a `model`; where it is none a warning and None, so that it is made again."""
+    text = store.recall(kind, key)
+    try:
+        return model.model_validate_json(text) if text is not None else None
+    except ValidationError as error:
+        first = error.errors()[0]
+        log.warning(
+            "%s/results/%s/%s is damaged (%s: %s); it is taken for absent",
+            store.uri,
+            kind,
+            key,
+            ".".join(map(str, first["loc"])) or "all of it",
+            first["msg"],
+        )
+        return None

@@ -1,0 +1,152 @@
+"""Work on disk that is either complete or absent: claims, staging folders, durable renames."""
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from components.errors import BadReference, OutputConflict, ServiceUnavailable, StorageFull
+
+BLOCK_BYTES = 8 << 20
+
+
+@contextmanager
+def reading_errors(path: Path) -> Iterator[None]:
+    """Turn a file that cannot be read into an error a user can act on.
+
+    Raises:
+        BadReference: it cannot be.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise BadReference(
+            f"{path} cannot be read ({error.strerror})", do="check that it is there and that you may read it"
+        ) from None
+
+
+UNWRITABLE = (
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+)
+
+FAILING = (errno.EIO, errno.EROFS, errno.ESTALE, errno.EFBIG)
+
+
+@contextmanager
+def disk_errors(place: Path) -> Iterator[None]:
+    """Turn a full disk or a refused write into an error a user can act on.
+
+    Raises:
+        StorageFull: no space or quota is left at `place`.
+        OutputConflict: `place` may not be written.
+        ServiceUnavailable: the disk fails.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(
+                f"the disk that holds {place} is full",
+                do="free some space, or write elsewhere, and run the same command again: it goes on where it stopped",
+            ) from None
+        if error.errno in UNWRITABLE and error.filename is not None:
+            raise OutputConflict(
+                f"{error.filename} cannot be written ({error.strerror})", do="choose a place that you may write to"
+            ) from None
+        if error.errno in FAILING:
+            raise ServiceUnavailable(
+                f"the disk that holds {place} fails ({error.strerror})",
+                do="check the disk; then run the same command again: it goes on where it stopped",
+            ) from None
+        raise
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file that is, after a crash, either as before or complete; of several writers at once the last wins."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def publish(staging: Path, final: Path) -> None:
+    """Make a finished staging folder visible under its final name, all of it at once."""
+    _sync_files(staging)
+    try:
+        staging.replace(final)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise OutputConflict(
+                f"{final} was filled by someone else while its content was being made",
+                do=f"choose another output, or remove it; the finished work is kept in {staging}",
+            ) from None
+        raise
+    sync_folder(final.parent)
+
+
+def restore(staging: Path, final: Path, *, last: str) -> None:
+    """Put the files of a finished staging folder in the place of a damaged one's, the file named `last` at the end."""
+    _sync_files(staging)
+    for path in sorted(staging.iterdir(), key=lambda path: path.name == last):
+        path.replace(final / path.name)
+    sync_folder(final)
+    discard(staging)
+
+
+def _sync_files(folder: Path) -> None:
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a crash."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder and all in it, if it is there."""
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def sha256_file(path: Path, progress: Callable[[int], None] = lambda done: None) -> str:
+    """Digest of a file's bytes, telling `progress` the bytes of each block.
+
+    Raises:
+        BadReference: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with reading_errors(path):
+        file = path.open("rb")
+    with file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+            progress(len(block))
+    return digest.hexdigest()
+
+
+def free_bytes(folder: Path) -> int:
+    """Room on the disk that holds `folder`, or will."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

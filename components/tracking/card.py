@@ -1,0 +1,102 @@
+"""The Hugging Face model card of a recycled model, or of one that was fine-tuned from it."""
+
+from components.checkpoints import Checkpoint, derivation_of
+from components.judging import Evaluation
+
+TEXT = """
+# {name}
+
+{made} *fine-tuning transfer* ([arXiv 2503.20110](https://arxiv.org/abs/2503.20110)): the weight
+change of an old fine-tune was added to a new base, M_t + λ·(FT(M_s) − M_s), with λ = {scale} and the dtype policy
+`{dtype}`{then}, by {software}.
+
+| role | checkpoint | digest of its content |
+| --- | --- | --- |
+{parents}
+| result | {name} | `{digest}` |
+
+## Evaluation
+
+Suite `{suite}`, {harness}. Gate: **{gate}**. {reason}
+
+| task | metric | score | samples |
+| --- | --- | --- | --- |
+{scores}
+"""
+
+LATE = "A model on a newer release passed the gate before this one was made, and keeps the aliases that it has."
+
+
+def model_card(
+    model: Checkpoint,
+    parents: dict[str, Checkpoint],
+    evaluation: Evaluation,
+    *,
+    passed: bool,
+    reason: str,
+    keeps_aliases: bool = False,
+) -> str:
+    """Markdown with the front matter that the hub reads: parents, relation and results.
+
+    Args:
+        model: the recycled model, or what was fine-tuned from it.
+        parents: by role; `recycled` among them where the model was fine-tuned from that.
+        evaluation: the model's.
+        passed: whether the gate passed.
+        reason: why.
+        keeps_aliases: whether a newer release passed before, whose model keeps its aliases.
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+
+    transferred = derivation_of(parents.get("recycled", model))
+    bases = [parent for role, parent in parents.items() if role != "recycled"]
+    data = ModelCardData(
+        base_model=[_hub_name(parent) for parent in bases],
+        base_model_relation="finetune" if "recycled" in parents else "merge",
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        license=_licence(parents["target base"]),
+        tags=["merge", "task-arithmetic", "finetuning-transfer"],
+        model_name=model.name,
+        eval_results=[
+            EvalResult(
+                task_type="text-generation",
+                dataset_type=task.task,
+                dataset_name=task.description,
+                metric_type=task.metric.split(",")[0],
+                metric_value=round(100 * task.score, 2),
+            )
+            for task in evaluation.tasks
+        ],
+    )
+    text = TEXT.format(
+        name=model.name,
+        made="Begun with" if "recycled" in parents else "Made without training by",
+        scale=transferred.settings["scale"],
+        dtype=transferred.settings["dtype"],
+        then=_training(model) if "recycled" in parents else "",
+        software=transferred.software,
+        parents="\n".join(f"| {role} | {_hub_name(parent)} | `{parent.digest}` |" for role, parent in parents.items()),
+        digest=model.digest,
+        suite=evaluation.suite,
+        harness=evaluation.harness,
+        gate="passed" if passed else "failed",
+        reason=f"{reason} {LATE}" if keeps_aliases else reason,
+        scores="\n".join(
+            f"| {task.task} | {task.metric} | {100 * task.score:.1f} % | {task.samples} |" for task in evaluation.tasks
+        ),
+    )
+    return f"---\n{data.to_yaml()}\n---\n{text}"
+
+
+def _training(model: Checkpoint) -> str:
+    done = derivation_of(model).settings
+    return f"; then fine-tuned by the recipe `{done['recipe']}` on {done['dataset']}"
+
+
+def _hub_name(checkpoint: Checkpoint) -> str:
+    return checkpoint.origin.get("repo", checkpoint.name)
+
+
+def _licence(target: Checkpoint) -> str | None:
+    return target.origin.get("license")

@@ -1,0 +1,11 @@
+from .identity import content_of as content_of
+from .ledger import Ledger as Ledger
+from .ledger import Release as Release
+from .ledger import change as change
+from .ledger import outranked as outranked
+from .ledger import parse_duration as parse_duration
+from .ledger import settled as settled
+from .ledger import short as short
+from .page import markdown as markdown
+from .places import open_place as open_place
+from .webhook import notify as notify

@@ -1,0 +1,16 @@
+from . import runs as runs
+from . import schedule as schedule
+from .api import Api as Api
+from .api import connect as connect
+from .cluster import Cluster as Cluster
+from .cluster import NotSeen as NotSeen
+from .cluster import connect_cluster as connect_cluster
+from .cron import parse_cron as parse_cron
+from .fits import check_fits as check_fits
+from .following import follow as follow
+from .runs import get_run as get_run
+from .runs import stop_run as stop_run
+from .schedule import taking_newest as taking_newest
+from .submission import submit as submit
+from .uploading import compiled as compiled
+from .uploading import upload as upload

@@ -1,0 +1,65 @@
+"""`recycle submit`: a run on the cluster, of the pipeline as it is here."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pipelines.backend.api import Api
+from pipelines.backend.models import Run
+from pipelines.backend.uploading import Compiled, Uploaded, upload
+
+EQUALS = 1
+"""The operation's number in KFP's filters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """A run that KFP has taken."""
+
+    run: Run
+    uploaded: Uploaded
+
+    def facts(self, api: Api) -> dict[str, Any]:
+        """The same for programs."""
+        return {
+            "run_id": self.run.run_id,
+            "name": self.run.display_name,
+            "version": self.uploaded.version.name,
+            "version_is_new": self.uploaded.is_new,
+            "ui": ui_link(api, self.run.run_id),
+        }
+
+
+def submit(api: Api, pipeline: Compiled, parameters: Mapping[str, Any], *, experiment: str) -> Submitted:
+    """Upload the pipeline if KFP does not have it as it is here, and start a run of it.
+
+    Raises:
+        RecycleError: the API does not answer, or refuses it.
+    """
+    uploaded = upload(api, pipeline)
+    body = {
+        "display_name": f"{pipeline.name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
+        "experiment_id": experiment_id(api, experiment),
+        "pipeline_version_reference": {
+            "pipeline_id": uploaded.pipeline_id,
+            "pipeline_version_id": uploaded.version.pipeline_version_id,
+        },
+        "runtime_config": {"parameters": dict(parameters)},
+    }
+    return Submitted(run=Run.model_validate(api.post("/runs", body)), uploaded=uploaded)
+
+
+def experiment_id(api: Api, name: str) -> str:
+    """The id of an experiment, which is made where there is none of that name."""
+    filtered = {"predicates": [{"operation": EQUALS, "key": "display_name", "stringValue": name}]}
+    found = api.get("/experiments", filter=json.dumps(filtered), **api.owner).get("experiments")
+    if not found:
+        found = [api.post("/experiments", {"display_name": name, **api.owner})]
+    return str(found[0]["experiment_id"])
+
+
+def ui_link(api: Api, run_id: str) -> str | None:
+    """Where people look at a run, None where that is not known."""
+    return f"{api.ui}/#/runs/details/{run_id}" if api.ui else None

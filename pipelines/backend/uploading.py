@@ -1,0 +1,141 @@
+"""Pipelines as versions of KFP's: one for each content, made where there is none yet."""
+
+import hashlib
+import inspect
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kfp import compiler
+
+from components import __version__
+from components.errors import BadParameter, OutputConflict
+from components.system import disk_errors
+from pipelines.backend.api import Api
+from pipelines.backend.models import Version
+from pipelines.parts import Resources, load_pipeline
+
+DIGEST = 12
+"""Hex digits of the content's SHA-256 in a version's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uploaded:
+    """A version that KFP has."""
+
+    pipeline_id: str
+    version: Version
+    is_new: bool
+    """Whether it was made just now, so that it is the newest, which schedules take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiled:
+    """A pipeline as KFP takes it."""
+
+    name: str
+    description: str
+    content: bytes
+    """YAML, the same for the same pipeline and resources."""
+    steps: tuple[str, ...]
+    """Which steps it has, each once."""
+
+    @property
+    def label(self) -> str:
+        """The version's name, which ends in the content's digest."""
+        return f"{__version__}-{hashlib.sha256(self.content).hexdigest()[:DIGEST]}"
+
+
+def compiled(name: str, resources: Resources) -> Compiled:
+    """A pipeline, compiled."""
+    pipeline = load_pipeline(name)
+    made = pipeline.build(resources)
+    with tempfile.TemporaryDirectory() as folder, disk_errors(Path(folder)):
+        path = Path(folder) / "pipeline.yaml"
+        compiler.Compiler().compile(made, str(path))
+        content = path.read_bytes()
+    executors = made.pipeline_spec.deployment_spec["executors"].keys()
+    steps = {re.sub(r"^exec-|(-\d+)+$", "", executor) for executor in executors}
+    return Compiled(
+        name=name,
+        # The form for a new run shows no parameter's description: this is where people find them.
+        description=inspect.getdoc(pipeline.function) or "",
+        content=content,
+        steps=tuple(sorted(steps)),
+    )
+
+
+def upload(api: Api, pipeline: Compiled, *, as_newest: bool = False) -> Uploaded:
+    """Make sure that KFP has a pipeline with this content; a pipeline that KFP does not have is made.
+
+    Args:
+        api: where to.
+        pipeline: which.
+        as_newest: upload a content again that an older version has, so that schedules take it.
+
+    Raises:
+        RecycleError: the API does not answer, or refuses it.
+    """
+    wanted = pipeline.label
+    pipeline_id = _pipeline_id(api, pipeline)
+    newest, same = None, None
+    for version in versions(api, pipeline_id):
+        newest = newest or version
+        if version.name == wanted or version.name.startswith(f"{wanted}-"):
+            same = version
+            break
+    if same is None:
+        made = _upload(api, pipeline_id, pipeline, wanted)
+    elif same is newest or not as_newest:
+        return Uploaded(pipeline_id=pipeline_id, version=same, is_new=False)
+    else:
+        _, _, times = same.name.removeprefix(wanted).partition("-")
+        made = _upload(api, pipeline_id, pipeline, f"{wanted}-{int(times or 1) + 1}")
+    return Uploaded(pipeline_id=pipeline_id, version=made, is_new=True)
+
+
+def find_pipeline(api: Api, name: str) -> str:
+    """The id of a pipeline that KFP has.
+
+    Raises:
+        BadParameter: it has none of that name.
+    """
+    found = api.find(f"/pipelines/names/{name}", **api.owner)
+    if found is None:
+        raise BadParameter(f"{api.host} has no pipeline {name!r} yet", do=f"run `recycle upload {name}` first")
+    return str(found["pipeline_id"])
+
+
+def versions(api: Api, pipeline_id: str) -> Iterator[Version]:
+    """All versions of a pipeline, the newest first, fetched as they are taken; each carries the whole pipeline."""
+    path = f"/pipelines/{pipeline_id}/versions"
+    for version in api.pages(path, "pipeline_versions", size=10, sort_by="created_at desc"):
+        yield Version.model_validate(version)
+
+
+def _pipeline_id(api: Api, pipeline: Compiled) -> str:
+    found = api.find(f"/pipelines/names/{pipeline.name}", **api.owner)
+    if found is None:
+        # KFP's upload of a pipeline would call its first version by the pipeline's name.
+        names = {"name": pipeline.name, "display_name": pipeline.name}
+        try:
+            found = api.post("/pipelines", {**names, "description": pipeline.description, **api.owner})
+        except OutputConflict:  # somebody else made it meanwhile
+            return find_pipeline(api, pipeline.name)
+    return str(found["pipeline_id"])
+
+
+def _upload(api: Api, pipeline_id: str, pipeline: Compiled, label: str) -> Version:
+    query = {"name": label, "pipelineid": pipeline_id, "description": pipeline.description}
+    with tempfile.TemporaryDirectory() as folder, disk_errors(Path(folder)):
+        path = Path(folder) / f"{pipeline.name}.yaml"
+        path.write_bytes(pipeline.content)
+        try:
+            return Version.model_validate(api.upload("/pipelines/upload_version", path, **query))
+        except OutputConflict:  # somebody else uploaded the same content meanwhile
+            for version in versions(api, pipeline_id):
+                if version.name == label:
+                    return version
+            raise

@@ -1,0 +1,117 @@
+"""What a run is about, from its parameters and the name of a published transfer."""
+
+import pytest
+
+from components.errors import BadParameter
+from components.planning.request import Choice, complete
+
+COMMIT = "0123456789" * 4
+
+
+def given(**values):
+    return Choice(**(dict.fromkeys(("source_base", "source_tuned", "target_base", "suite", "recipe"), "") | values))
+
+
+def refused(transfer="", *, finetunes=False, **values):
+    with pytest.raises(BadParameter) as caught:
+        complete(given(**values), transfer, finetunes=finetunes)
+    return str(caught.value)
+
+
+def test_with_nothing_given_the_demo_runs():
+    assert complete(given(), "", finetunes=False) == Choice(
+        source_base="demo:release-1",
+        source_tuned="demo:release-1-instruct",
+        target_base="demo:release-2",
+        suite="demo",
+        recipe="",
+    )
+    assert complete(given(), "", finetunes=True) == Choice(
+        source_base="demo:release-1", source_tuned="", target_base="demo:release-2", suite="demo", recipe="demo"
+    )
+
+
+def test_what_is_given_stands():
+    whole = given(source_base="a", source_tuned="b", target_base="c", suite="s")
+    assert complete(whole, "", finetunes=False) == whole
+    assert complete(given(suite="s"), "", finetunes=False).suite == "s"
+
+
+@pytest.mark.parametrize(
+    ("values", "finetunes", "told"),
+    [
+        ({"source_base": "a", "target_base": "c"}, False, "source_tuned is not given"),
+        ({"target_base": "c"}, False, "source_base and source_tuned are not given"),
+        ({"target_base": "c"}, True, "source_base is not given"),
+    ],
+)
+def test_a_part_of_the_demo_is_never_mixed_with_other_models(values, finetunes, told):
+    assert told in refused(finetunes=finetunes, **values)
+
+
+def test_a_transfer_fills_in_everything():
+    assert complete(given(), "llama3:3.0-to-3.1", finetunes=False) == Choice(
+        source_base="llama3:3.0",
+        source_tuned="llama3:3.0-instruct",
+        target_base="llama3:3.1",
+        suite="llama-instruct",
+        recipe="",
+    )
+    assert complete(given(), "olmo2-7b:M4-to-M5", finetunes=True) == Choice(
+        source_base="olmo2-7b:M4",
+        source_tuned="",
+        target_base="olmo2-7b:M5",
+        suite="olmes-instruct",
+        recipe="paper-math",
+    )
+
+
+def test_suite_and_recipe_can_be_others():
+    assert complete(given(suite="demo"), "llama3:3.0-to-3.1", finetunes=False).suite == "demo"
+    assert complete(given(recipe="demo"), "olmo2-7b:M4-to-M5", finetunes=True).recipe == "demo"
+
+
+@pytest.mark.parametrize(
+    "same", ["llama3:3.1", f"llama3:3.1@{COMMIT}", "meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.1-8B@main"]
+)
+def test_a_checkpoint_that_agrees_is_taken_as_it_was_given(same):
+    assert complete(given(target_base=same), "llama3:3.0-to-3.1", finetunes=False).target_base == same
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["llama3:3.0", "olmo2-7b:M1", "meta-llama/Llama-3.1-8B@dev", "./folder", "demo:release-1", f"llama3:3.0@{COMMIT}"],
+)
+def test_a_checkpoint_that_contradicts_is_refused(other):
+    told = refused("llama3:3.0-to-3.1", target_base=other)
+    for text in ("target_base", repr(other), "llama3:3.0-to-3.1", "it is llama3:3.1"):
+        assert text in told
+
+
+def test_a_transfer_without_a_published_fine_tune_needs_one():
+    told = refused("olmo2-7b:M1-to-M3")
+    assert "was not published" in told
+    assert "source_tuned" in told
+    assert "finetune-and-recycle" in told
+    filled = complete(given(source_tuned="./mine"), "olmo2-7b:M1-to-M3", finetunes=False)
+    assert (filled.source_base, filled.source_tuned, filled.target_base) == ("olmo2-7b:M1", "./mine", "olmo2-7b:M3")
+
+
+def test_a_published_fine_tune_is_not_made_again():
+    assert "recycle" in refused("llama3:3.0-to-3.1", finetunes=True)
+
+
+def test_an_unknown_transfer_is_refused():
+    assert "there is no transfer 'llama3.0-to-3.1'" in refused("llama3.0-to-3.1")
+
+
+def test_a_pipeline_that_continues_takes_a_fine_tuned_model_and_a_recipe():
+    demo = complete(given(), "", finetunes=False, continues=True)
+    assert (demo.source_tuned, demo.recipe) == ("demo:release-1-instruct", "demo")
+    named = complete(given(recipe="tulu3-sft"), "llama3:3.0-to-3.1", finetunes=False, continues=True)
+    assert (named.source_tuned, named.recipe) == ("llama3:3.0-instruct", "tulu3-sft")
+
+
+def test_a_transfer_without_a_recipe_needs_one_to_be_continued():
+    with pytest.raises(BadParameter, match="no fine-tuning recipe of its own"):
+        complete(given(), "llama3:3.0-to-3.1", finetunes=False, continues=True)
