@@ -40,8 +40,9 @@ def watch_into(
     """Do one tick, tell what it found, and write the table of what was seen.
 
     Returns:
-        Whether there is something to recycle; then the three references, pinned, the keys by which `record-release`
-        finds the ledger and the release in it, and whether a newer release is done and passed, whose aliases are to stay.
+        Whether there is something to recycle; then the three references, pinned, the keys by which
+        `record-release` finds the ledger and the release in it, and whether a newer release is done and passed,
+        whose aliases are to stay.
     """
     check_watch(releases=releases, source_base=source_base, source_tuned=source_tuned, suite=suite)
     check_policy(dtype)

@@ -29,6 +29,8 @@ from .secrets import without_passwords as without_passwords
 from .text import clean as clean
 from .text import markdown as markdown
 from .text import one_line as one_line
+from .text import printable as printable
+from .text import table as table
 from .threads import Line as Line
 from .threads import Turns as Turns
 from .threads import thread_pool as thread_pool

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 # Characters that reorder the text around them, and so can make it read as something else.
 _REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -32,3 +33,21 @@ def markdown(text: str) -> str:
     escaped = _MARKDOWN.sub(r"\\\1", one_line(text))
     escaped = _MARKDOWN_START.sub(r"\1\\\2", escaped)
     return re.sub("[&<>]", lambda match: _ENTITIES[match[0]], escaped)
+
+
+def table(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> str:
+    """Columns as wide as they must be; those in `right` end flush."""
+    rows = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+
+    def line(row: Sequence[str]) -> str:
+        cells = zip(range(len(row)), row, widths, strict=True)
+        return "  ".join(cell.rjust(width) if place in right else cell.ljust(width) for place, cell, width in cells)
+
+    return "\n".join(line(row).rstrip() for row in rows)
+
+
+def printable(text: str) -> str:
+    """One line of text that a terminal shows as it is: what it would obey or reorder becomes a question mark."""
+    # Names and origins may come from anyone, and a terminal obeys some characters.
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

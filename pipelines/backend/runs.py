@@ -9,11 +9,11 @@ from typing import Any
 from urllib.parse import quote
 
 from components.errors import BadParameter
+from components.system import table
 from pipelines.backend.api import PAGE, Api
 from pipelines.backend.models import Run, Version, VersionReference
 from pipelines.backend.node_names import step_names
 from pipelines.backend.uploading import versions
-from pipelines.cli.store_text import table
 
 
 @dataclass(frozen=True, kw_only=True)

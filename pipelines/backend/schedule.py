@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from components.errors import BadParameter, OutputConflict
+from components.system import table
 from pipelines.backend.api import Api
 from pipelines.backend.cron import Cron, parse_cron
 from pipelines.backend.models import RecurringRun, VersionReference
 from pipelines.backend.runs import pipeline_name
 from pipelines.backend.submission import experiment_id
 from pipelines.backend.uploading import find_pipeline, versions
-from pipelines.cli.store_text import table
 
 
 @dataclass(frozen=True, kw_only=True)

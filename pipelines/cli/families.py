@@ -3,7 +3,7 @@
 from typing import Any
 
 from components.references import Family, families
-from pipelines.cli.store_text import table
+from components.system import table
 
 
 def facts() -> dict[str, Any]:

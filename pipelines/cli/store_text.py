@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from components.checkpoints import Checkpoint
-from components.system import human_bytes
+from components.system import human_bytes, printable, table
 from pipelines.cli.store import SHORT, Collected, Contents, Verdict, parents_of, size_of
 
 ORIGINS = {"hub": ("repo", "revision"), "folder": ("path",), "s3": ("uri",), "demo": ("release",)}
@@ -76,20 +76,8 @@ def garbage_text(collected: Sequence[Collected], store: str, *, delete: bool) ->
     gone = [one for one in collected if one.removed is not False]
     size = human_bytes(sum(one.garbage.size for one in gone))
     done = f"{len(gone)} removed, {size}." if delete else f"{len(gone)} can be removed, {size}: add --delete."
-    failed = [_plain(f"Not removed: {one.problem}") for one in collected if one.problem]
+    failed = [printable(f"Not removed: {one.problem}") for one in collected if one.problem]
     return "\n".join([table(rows, right=(0,)), *failed, done])
-
-
-def table(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> str:
-    """Columns as wide as they must be; those in `right` end flush."""
-    rows = [[_plain(cell) for cell in row] for row in rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-
-    def line(row: Sequence[str]) -> str:
-        cells = zip(range(len(row)), row, widths, strict=True)
-        return "  ".join(cell.rjust(width) if place in right else cell.ljust(width) for place, cell, width in cells)
-
-    return "\n".join(line(row).rstrip() for row in rows)
 
 
 def _shortly(digests: Iterable[str]) -> str:
@@ -100,8 +88,3 @@ def _origin(checkpoint: Checkpoint) -> str:
     origin = defaultdict(str, checkpoint.origin)
     shown = [origin[key] for key in ORIGINS.get(origin["kind"], ()) if origin[key]]
     return f"{origin['kind']}:{'@'.join(shown)}" if origin["kind"] else "-"
-
-
-def _plain(text: str) -> str:
-    # Names and origins may come from anyone, and a terminal obeys some characters.
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
