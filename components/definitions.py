@@ -30,7 +30,7 @@ def find_named(kind: str, name: str) -> Path:
     if path.suffix not in (".yaml", ".yml") or not path.is_file():
         raise BadParameter(
             f"there is no {kind} {name!r}",
-            do=f"choose one of {', '.join(shipped)}, or give the path of a .yaml file",
+            hint=f"choose one of {', '.join(shipped)}, or give the path of a .yaml file",
         )
     return path
 
@@ -45,9 +45,9 @@ def load_named(kind: str, name: str, model: type[Definition]) -> tuple[Definitio
     try:
         return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))), path
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadParameter(f"{path} is not YAML: {error}", do="correct it") from None
+        raise BadParameter(f"{path} is not YAML: {error}", hint="correct it") from None
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}" for fault in error.errors())
         raise BadParameter(
-            f"{path} is not a {kind}: {faults}", do=f"compare it with those in {FOLDERS[kind]}"
+            f"{path} is not a {kind}: {faults}", hint=f"compare it with those in {FOLDERS[kind]}"
         ) from None

@@ -16,18 +16,18 @@ RecycleError
 class RecycleError(Exception):
     """Something the user can act on: what was wrong, with the values, and what to do next."""
 
-    def __init__(self, problem: str, *, do: str) -> None:
-        super().__init__(f"{problem}\n  What to do: {do}")
+    def __init__(self, problem: str, *, hint: str) -> None:
+        super().__init__(f"{problem}\n  What to do: {hint}")
         self.problem = problem
-        self.do = do
+        self.hint = hint
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default would call the class with one positional argument, and fail on the missing keyword.
-        return _rebuild, (type(self), self.problem, self.do)
+        return _rebuild, (type(self), self.problem, self.hint)
 
 
-def _rebuild(kind: type[RecycleError], problem: str, do: str) -> RecycleError:
-    return kind(problem, do=do)
+def _rebuild(kind: type[RecycleError], problem: str, hint: str) -> RecycleError:
+    return kind(problem, hint=hint)
 
 
 class BadParameter(RecycleError):

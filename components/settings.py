@@ -82,7 +82,7 @@ def olmes() -> Path:
     checkout = folder("RECYCLE_OLMES", "get https://github.com/allenai/olmes, and see images/eval for its environment")
     if not (checkout / "oe_eval" / "launch.py").is_file():
         raise BadParameter(
-            f"RECYCLE_OLMES is {checkout}, which has no oe_eval/launch.py", do="set it to a checkout of OLMES"
+            f"RECYCLE_OLMES is {checkout}, which has no oe_eval/launch.py", hint="set it to a checkout of OLMES"
         )
     return checkout
 
@@ -98,12 +98,12 @@ def olmes_python() -> Path:
     if not (python.is_file() and (python.parent / "python").is_file()):
         raise BadParameter(
             f"OLMES's Python is not at {python}",
-            do="make its environment (see images/eval), or set RECYCLE_OLMES_PYTHON to its bin/python",
+            hint="make its environment (see images/eval), or set RECYCLE_OLMES_PYTHON to its bin/python",
         )
     return python
 
 
-def folder(name: str, do: str) -> Path:
+def folder(name: str, hint: str) -> Path:
     """The folder that an environment variable names, with what to do where it does not.
 
     Raises:
@@ -111,10 +111,10 @@ def folder(name: str, do: str) -> Path:
     """
     value = os.environ.get(name)
     if not value:
-        raise BadParameter(f"{name} is not set", do=f"set it to a folder: {do}")
+        raise BadParameter(f"{name} is not set", hint=f"set it to a folder: {hint}")
     path = Path(value).expanduser().absolute()
     if not path.is_dir():
-        raise BadParameter(f"{name} is {value}, which is not a folder", do=do)
+        raise BadParameter(f"{name} is {value}, which is not a folder", hint=hint)
     return path
 
 
@@ -126,5 +126,5 @@ def parse_bytes(text: str) -> int:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]I?B?|B)?", text.strip(), re.ASCII | re.IGNORECASE)
     if match is None:
-        raise BadParameter(f"the memory is {text!r}, which is not a size", do="give a size such as 512MB or 2GiB")
+        raise BadParameter(f"the memory is {text!r}, which is not a size", hint="give a size such as 512MB or 2GiB")
     return int(float(match[1]) * UNITS[(match[2] or "B").upper()])

@@ -60,6 +60,6 @@ def most_threads(block: int) -> int:
         raise BadParameter(
             f"RECYCLE_MEMORY is {human_bytes(settings.memory())}, and copying in blocks of {human_bytes(block)} takes "
             "two of them",
-            do="set it to 512MB or so",
+            hint="set it to 512MB or so",
         )
     return min(THREADS, settings.memory() // (2 * block))

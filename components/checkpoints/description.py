@@ -104,7 +104,7 @@ def check_at_rest(layout: Layout) -> None:
     if not set(layout.files) <= set(layout.source.files()):
         raise BadCheckpoint(
             f"{layout.source.reference} was changed while it was being read",
-            do="run the same command again when it is at rest",
+            hint="run the same command again when it is at rest",
         )
 
 
@@ -117,5 +117,5 @@ def check_digest(place: str, expected: str, found: str) -> None:
     if found != expected:
         raise DigestMismatch(
             f"{place} has the sha256 {found}, but {expected} is recorded for it: its bytes were changed or damaged",
-            do="remove it and get or make the checkpoint again",
+            hint="remove it and get or make the checkpoint again",
         )

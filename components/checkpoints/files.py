@@ -45,7 +45,7 @@ def check_path(path: str, where: str) -> str:
     if not is_plain(path):
         raise BadCheckpoint(
             f"{where} names the file {path!r}, which is not a plain relative path inside the checkpoint",
-            do="do not use this checkpoint; get it again from a source you trust",
+            hint="do not use this checkpoint; get it again from a source you trust",
         )
     return path
 

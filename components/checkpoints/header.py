@@ -173,5 +173,5 @@ def _check_contiguous(tensors: list[TensorEntry], data_start: int, size: int, wh
 def _bad(where: str, problem: str) -> BadCheckpoint:
     return BadCheckpoint(
         f"{where} is not a sound safetensors file: {problem}",
-        do="get the file again from its source; if it came from there like this, save the model anew",
+        hint="get the file again from its source; if it came from there like this, save the model anew",
     )

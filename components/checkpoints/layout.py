@@ -92,12 +92,12 @@ def read_layout(source: Source) -> Layout:
     if "adapter_config.json" in files and "config.json" not in files:
         raise BadCheckpoint(
             f"{source.reference} is an adapter, not a whole model",
-            do="merge it into its base first, for example with peft's merge_and_unload",
+            hint="merge it into its base first, for example with peft's merge_and_unload",
         )
     if "config.json" not in files:
         raise BadCheckpoint(
             f"{source.reference} is no checkpoint: it has no config.json",
-            do="give the folder, or the hub repository, that transformers would load the model from",
+            hint="give the folder, or the hub repository, that transformers would load the model from",
         )
     config = _read_object(source, "config.json")
     weight_files, promised = _weight_files(source, files)
@@ -136,11 +136,11 @@ def _no_weights(source: Source) -> BadCheckpoint:
         return BadCheckpoint(
             f"{source.reference} has its weights as pickles only ({', '.join(pickles[:3])}), "
             "which can run code when they are read and are never opened here",
-            do="convert it on a machine you can lose, with transformers' save_pretrained(safe_serialization=True)",
+            hint="convert it on a machine you can lose, with transformers' save_pretrained(safe_serialization=True)",
         )
     return BadCheckpoint(
         f"{source.reference} is no checkpoint: it has neither {SINGLE} nor {INDEX}",
-        do="give the folder, or the hub repository, that transformers would load the model from",
+        hint="give the folder, or the hub repository, that transformers would load the model from",
     )
 
 
@@ -181,5 +181,5 @@ def _read_object(source: Source, path: str) -> dict[str, Any]:
 
 def _broken(source: Source, problem: str) -> BadCheckpoint:
     return BadCheckpoint(
-        f"{source.reference} is damaged: {problem}", do="get the checkpoint again; the download was likely cut short"
+        f"{source.reference} is damaged: {problem}", hint="get the checkpoint again; the download was likely cut short"
     )

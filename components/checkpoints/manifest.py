@@ -100,7 +100,7 @@ class Checkpoint(BaseModel):
                 state = f"has {there[file.path].size} bytes" if file.path in there else "is missing"
                 raise BadCheckpoint(
                     f"{where} is damaged: {file.path} {state}; the manifest says {file.size} bytes",
-                    do="save or transfer the checkpoint again",
+                    hint="save or transfer the checkpoint again",
                 )
         return tuple(
             SourceFile(
@@ -116,7 +116,7 @@ class Checkpoint(BaseModel):
         """The error where its files cannot be found."""
         return BadReference(
             f"the files of {self.name} are neither at {self.uri} nor in the store",
-            do="set RECYCLE_STORE to the store that holds them, or save the checkpoint again (on a cluster with "
+            hint="set RECYCLE_STORE to the store that holds them, or save the checkpoint again (on a cluster with "
             "--no-cache: KFP remembers results and does not look whether they are still there)",
         )
 
@@ -135,7 +135,7 @@ class Checkpoint(BaseModel):
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise BadReference(f"no manifest can be read at {path} ({error.strerror})", do="check the path") from None
+            raise BadReference(f"no manifest can be read at {path} ({error.strerror})", hint="check the path") from None
         return cls.parse(content, str(path))
 
     @classmethod
@@ -151,12 +151,12 @@ class Checkpoint(BaseModel):
             first = error.errors()[0]
             raise BadCheckpoint(
                 f"{where} is not a checkpoint manifest ({'.'.join(map(str, first['loc']))}: {first['msg']})",
-                do="give a checkpoint.json that Recycle wrote; a newer one needs a newer Recycle",
+                hint="give a checkpoint.json that Recycle wrote; a newer one needs a newer Recycle",
             ) from None
         if checkpoint.digest != content_digest(checkpoint.files):
             raise BadCheckpoint(
                 f"{where} was changed by hand: its digest does not belong to the files it lists",
-                do="save the checkpoint again",
+                hint="save the checkpoint again",
             )
         return checkpoint
 
@@ -181,7 +181,7 @@ def text_of(content: bytes, where: str) -> str:
     except UnicodeDecodeError:
         raise BadCheckpoint(
             f"{where} is damaged: its {len(content)} bytes are no text",
-            do="save or transfer again what it belongs to; that writes it anew",
+            hint="save or transfer again what it belongs to; that writes it anew",
         ) from None
 
 
@@ -202,7 +202,7 @@ def derivation_of(checkpoint: Checkpoint) -> Derivation:
         BadCheckpoint: it was not.
     """
     if checkpoint.derivation is None:
-        raise BadCheckpoint(f"{checkpoint.name} was not made by Recycle", do="give the manifest of a recycled model")
+        raise BadCheckpoint(f"{checkpoint.name} was not made by Recycle", hint="give the manifest of a recycled model")
     return checkpoint.derivation
 
 

@@ -45,7 +45,7 @@ def parse_vocabulary(raw: bytes, where: str) -> Vocabulary:
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise BadCheckpoint(
             f"{where} is not a tokenizer.json that can be read ({type(error).__name__}: {error})",
-            do="save the tokenizer again with transformers' save_pretrained",
+            hint="save the tokenizer again with transformers' save_pretrained",
         ) from None
     return Vocabulary(
         ordinary={index: token for index, token in by_id.items() if index not in added},

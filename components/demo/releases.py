@@ -102,7 +102,7 @@ def build(
         OutputConflict: the folder holds that release with another architecture.
     """
     if name not in RECIPES:
-        raise BadParameter(f"the demo has no release {name!r}", do=f"choose from {', '.join(RELEASES)}")
+        raise BadParameter(f"the demo has no release {name!r}", hint=f"choose from {', '.join(RELEASES)}")
     recipe, release = RECIPES[name], folder / name
     if release.exists():
         _check_architecture(release, architecture)
@@ -135,7 +135,7 @@ def _check_architecture(release: Path, architecture: Architecture) -> None:
     found = json.loads((release / "config.json").read_bytes())["model_type"]
     if found != architecture:
         raise OutputConflict(
-            f"{release} holds a release of the architecture {found}, not {architecture}", do="choose another folder"
+            f"{release} holds a release of the architecture {found}, not {architecture}", hint="choose another folder"
         )
 
 

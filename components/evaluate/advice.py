@@ -53,5 +53,5 @@ def advised() -> Iterator[None]:
     except ProgramFailed as failure:
         for pattern, advice in ADVICE:
             if re.search(pattern, failure.problem):
-                raise ProgramFailed(failure.problem, do=f"{advice}; or {failure.do}") from None
+                raise ProgramFailed(failure.problem, hint=f"{advice}; or {failure.hint}") from None
         raise

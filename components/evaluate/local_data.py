@@ -9,7 +9,7 @@ import yaml
 
 from components.errors import BadParameter
 
-DO = (
+HINT = (
     "give a folder whose README.md begins with YAML such as `configs: [{config_name: main, data_files: "
     "[{split: test, path: test.jsonl}]}]` between two lines of ---, with the JSON lines files beside it"
 )
@@ -23,11 +23,11 @@ def check_local_data(folder: Path) -> None:
             which OLMES would run.
     """
     if not folder.is_dir():
-        raise BadParameter(f"the data folder {folder} is not there", do="correct data in the suite")
+        raise BadParameter(f"the data folder {folder} is not there", hint="correct data in the suite")
     scripts = sorted(path.name for path in folder.glob("*.py"))
     if scripts:
         raise BadParameter(
-            f"the data folder {folder} holds the script {scripts[0]}, which would be run", do="remove it; give data"
+            f"the data folder {folder} holds the script {scripts[0]}, which would be run", hint="remove it; give data"
         )
     files = list(_files(folder))
     if not files:
@@ -74,4 +74,4 @@ def _check_rows(path: Path) -> None:
 
 
 def _bad(path: Path, what: str) -> BadParameter:
-    return BadParameter(f"{path} {what}", do=DO)
+    return BadParameter(f"{path} {what}", hint=HINT)

@@ -166,7 +166,7 @@ def load_suite(name_or_path: str) -> Suite:
     definition = loaded.root
     names = [task.name for task in definition.tasks]
     if len(set(names)) < len(names):
-        raise BadParameter(f"{path} names a task twice", do="name each task once")
+        raise BadParameter(f"{path} names a task twice", hint="name each task once")
     content = definition.model_dump()
     if isinstance(definition, OlmesDefinition):
         folders = {task.name: _data(path, task.data) for task in definition.tasks if task.data is not None}
@@ -200,7 +200,7 @@ def _folders(path: Path, definition: LmEvalDefinition) -> tuple[Path | None, Pat
         return folder, folder.parent
     folder = (path.parent / definition.include_path).resolve()
     if not folder.is_dir():
-        raise BadParameter(f"{path} includes {folder}, which is not a folder", do="correct include_path")
+        raise BadParameter(f"{path} includes {folder}, which is not a folder", hint="correct include_path")
     return folder, folder
 
 

@@ -49,7 +49,7 @@ def repair_config(config: dict[str, Any]) -> dict[str, Any]:
         raise BadCheckpoint(
             "the model rotates positions differently in different layers, which its config.json says in a way that "
             "transformers 4, and so OLMES, does not understand",
-            do="evaluate it with lm-evaluation-harness",
+            hint="evaluate it with lm-evaluation-harness",
         )
     repaired = config | {key: rope[key] for key in ("rope_theta", "partial_rotary_factor") if key in rope}
     scaling = {key: value for key, value in rope.items() if key not in ("rope_theta", "partial_rotary_factor")}
@@ -74,5 +74,5 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise BadCheckpoint(f"{path} is not a JSON object", do="get the checkpoint again")
+        raise BadCheckpoint(f"{path} is not a JSON object", hint="get the checkpoint again")
     return content

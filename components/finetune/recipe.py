@@ -126,7 +126,7 @@ def shortened(recipe: Recipe, share: float) -> Recipe:
         BadParameter: it is no such share, or the recipe does not say how many steps it takes.
     """
     if not 0 < share <= 1:
-        raise BadParameter(f"a training cannot be {share} of its length", do="give shares above 0 and at most 1")
+        raise BadParameter(f"a training cannot be {share} of its length", hint="give shares above 0 and at most 1")
     if share == 1:
         return recipe
     steps = max(1, round(share * counted_steps(recipe.name, recipe.max_steps)))
@@ -160,6 +160,6 @@ def counted_steps(recipe: str, max_steps: int | None) -> int:
     """
     if max_steps is None:
         raise BadParameter(
-            f"the recipe {recipe} counts passes over its data, which have no shares", do="use one that says max_steps"
+            f"the recipe {recipe} counts passes over its data, which have no shares", hint="use one that says max_steps"
         )
     return max_steps

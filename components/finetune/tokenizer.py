@@ -22,10 +22,10 @@ def load_tokenizer(base: Path) -> "PreTrainedTokenizerBase":
         tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadCheckpoint(
-            f"the tokenizer of {base} cannot be loaded ({error})", do="copy the tokenizer's files beside the weights"
+            f"the tokenizer of {base} cannot be loaded ({error})", hint="copy the tokenizer's files beside the weights"
         ) from None
     if not tokenizer.is_fast:
-        raise BadCheckpoint(f"{base} has no tokenizer.json", do="save its tokenizer with a version that writes one")
+        raise BadCheckpoint(f"{base} has no tokenizer.json", hint="save its tokenizer with a version that writes one")
     return tokenizer
 
 
@@ -46,7 +46,7 @@ def padding_for(tokenizer: Any, rows: int) -> str | None:  # noqa: ANN401 - tran
     if len(tokenizer) > rows:
         raise BadCheckpoint(
             f"the base's tokenizer has {len(tokenizer)} tokens and its embedding {rows} rows",
-            do="give a base whose tokenizer is its own",
+            hint="give a base whose tokenizer is its own",
         )
     if tokenizer.pad_token_id not in (None, tokenizer.eos_token_id):
         return None
@@ -60,7 +60,7 @@ def padding_for(tokenizer: Any, rows: int) -> str | None:  # noqa: ANN401 - tran
     if chosen is None and len(tokenizer) == rows:
         raise BadCheckpoint(
             "the base's tokenizer has no token to pad with, and its embedding no row for another",
-            do="name one of its tokens besides eos_token as the pad_token in its tokenizer_config.json",
+            hint="name one of its tokens besides eos_token as the pad_token in its tokenizer_config.json",
         )
     return chosen
 
@@ -76,21 +76,21 @@ def check_chat_template(recipe: OpenInstructRecipe, tokenizer: Any, model_type: 
     if recipe.chat_template == "base" and not template:
         raise BadCheckpoint(
             "the base has no chat template, so conversations cannot be written as its text",
-            do="choose a recipe with chat_template: tulu, or add a chat_template.jinja to the base",
+            hint="choose a recipe with chat_template: tulu, or add a chat_template.jinja to the base",
         )
     if recipe.add_bos and tokenizer.bos_token is None:
         raise BadParameter(
             f"the recipe {recipe.name} has add_bos, and the base's tokenizer has no bos_token",
-            do="set add_bos: false in a recipe of your own",
+            hint="set add_bos: false in a recipe of your own",
         )
     begins = template.startswith(("{{ bos_token }}", tokenizer.bos_token or "{{ bos_token }}"))
     if recipe.add_bos and recipe.chat_template == "base" and begins:
         raise BadParameter(
             f"the recipe {recipe.name} has add_bos, and the base's chat template begins with that token already",
-            do="set add_bos: false in a recipe of your own",
+            hint="set add_bos: false in a recipe of your own",
         )
     if model_type.startswith("olmo") and recipe.chat_template != "base" and not recipe.add_bos:
         raise BadParameter(
             f"the base is an OLMo, which needs its beginning-of-sequence token; the recipe {recipe.name} leaves it out",
-            do="set add_bos: true in a recipe of your own",
+            hint="set add_bos: true in a recipe of your own",
         )

@@ -25,7 +25,7 @@ def check_vacant(output: Path) -> None:
         OutputConflict: `output` is a file, or a folder with something in it.
     """
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
-        raise OutputConflict(f"{output} holds something already", do="remove it, or choose another output")
+        raise OutputConflict(f"{output} holds something already", hint="remove it, or choose another output")
 
 
 def write_like_base(
@@ -80,7 +80,7 @@ def _write_weights(base: Layout, state: "dict[str, torch.Tensor]", staging: Path
             if not torch.isfinite(tensor).all():
                 raise ProgramFailed(
                     f"after training, {entry.name} holds NaN or infinite values in {written}",
-                    do="lower the learning rate in the recipe, or train in float32 with one for trl",
+                    hint="lower the learning rate in the recipe, or train in float32 with one for trl",
                 )
             # A copy, because safetensors refuses tensors that share memory, as tied ones do.
             tensors[entry.name] = tensor.clone(memory_format=torch.contiguous_format)
@@ -126,5 +126,5 @@ def _check_names(base: Layout, state: "dict[str, torch.Tensor]") -> None:
 def _differs(base: Layout, problem: str) -> BadCheckpoint:
     return BadCheckpoint(
         f"{base.source.reference} cannot be fine-tuned as it is stored: {problem}",
-        do="load it with transformers and save_pretrained it, then use that folder as the base",
+        hint="load it with transformers and save_pretrained it, then use that folder as the base",
     )

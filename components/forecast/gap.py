@@ -38,7 +38,7 @@ def sampled_relative_gap(source: Layout, target: Layout) -> float:
     if names and not usable:
         raise BadCheckpoint(
             f"none of the sampled weights is a finite number in both {source.source.name} and {target.source.name}",
-            do="look at their weights; a checkpoint of NaN or infinities cannot be transferred from or onto",
+            hint="look at their weights; a checkpoint of NaN or infinities cannot be transferred from or onto",
         )
     return math.sqrt(gap / norm) if norm else 0.0
 

@@ -126,7 +126,7 @@ def _check_recorded(evaluation: Evaluation, task: TaskScore, samples: list[Sampl
 def _unsound(evaluation: Evaluation, why: str) -> BadParameter:
     return BadParameter(
         f"the evaluation of {evaluation.model_name} on {evaluation.suite} cannot be used: {why}",
-        do="evaluate the model again",
+        hint="evaluate the model again",
     )
 
 
@@ -177,7 +177,7 @@ def _listed(names: Iterable[str], kind: str, shown: int = 3) -> str:
 def _unpaired(first: Evaluation, second: Evaluation, why: str) -> BadParameter:
     return BadParameter(
         f"{first.model_name} and {second.model_name} were not evaluated on the same questions: {why}",
-        do="evaluate both again with the same suite and the same limit of samples",
+        hint="evaluate both again with the same suite and the same limit of samples",
     )
 
 

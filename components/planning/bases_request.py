@@ -38,13 +38,13 @@ def choose(bases: str, *, suite: str, recipe: str, chain: bool) -> Bases:
     references = published[0] if published else tuple(filter(None, map(str.strip, bases.split(",")))) or DEMO
     twice = sorted({one for one in references if references.count(one) > 1})
     if twice:
-        raise BadParameter(f"bases names {', '.join(twice)} twice", do="name each base once")
+        raise BadParameter(f"bases names {', '.join(twice)} twice", hint="name each base once")
     if len(references) < 2:
-        raise BadParameter(f"bases names only {references[0]}", do="name at least two, with a comma between them")
+        raise BadParameter(f"bases names only {references[0]}", hint="name at least two, with a comma between them")
     if chain and len(references) > LONGEST_CHAIN:
         raise BadParameter(
             f"bases names {len(references)} releases, and this pipeline goes along {LONGEST_CHAIN} at most",
-            do=f"name at most {LONGEST_CHAIN}, and go on from the last of them in a second run",
+            hint=f"name at most {LONGEST_CHAIN}, and go on from the last of them in a second run",
         )
     grid = published[1] if published else None
     return Bases(

@@ -15,7 +15,7 @@ def parse_lengths(text: str) -> tuple[float, ...]:
         shares = []
     if not shares or not all(0 < share < 1 for share in shares) or len(set(shares)) < len(shares):
         raise BadParameter(
-            f"lengths is {text!r}", do="give different shares above 0 and below 1, such as 0.125, 0.25, 0.5"
+            f"lengths is {text!r}", hint="give different shares above 0 and below 1, such as 0.125, 0.25, 0.5"
         )
     return tuple(shares)
 

@@ -51,7 +51,8 @@ def complete(given: Choice, transfer: str, *, finetunes: bool, continues: bool =
         whole = DEMO
     if continues and not (given.recipe or whole.recipe):
         raise BadParameter(
-            f"the transfer {transfer} has no fine-tuning recipe of its own", do="name one as recipe, such as tulu3-sft"
+            f"the transfer {transfer} has no fine-tuning recipe of its own",
+            hint="name one as recipe, such as tulu3-sft",
         )
     unused = {"source_tuned": ""} if finetunes else {} if continues else {"recipe": ""}
     return replace(whole, **{name: value for name, value in vars(given).items() if value}, **unused)
@@ -64,19 +65,19 @@ def _published(name: str, given: Choice, *, finetunes: bool) -> Choice:
         if ours and theirs and release_of(ours) != theirs:
             raise BadParameter(
                 f"{role} is {ours!r}, but in the transfer {name} it is {theirs}",
-                do=f"leave {role} empty, or pin it as {theirs}@ and a whole commit, or leave transfer empty and name "
+                hint=f"leave {role} empty, or pin it as {theirs}@ and a whole commit, or leave transfer empty and name "
                 "all checkpoints yourself",
             )
     if finetunes and not published.recipe:
         raise BadParameter(
             f"the transfer {name} starts from a fine-tuned model that is published, {published.source_tuned}",
-            do="give this transfer to the pipeline recycle, which fine-tunes nothing",
+            hint="give this transfer to the pipeline recycle, which fine-tunes nothing",
         )
     if not finetunes and not (published.source_tuned or given.source_tuned):
         raise BadParameter(
             f"the fine-tuned model of the transfer {name} was not published",
-            do=f"give your fine-tune of {published.source_base} as source_tuned, or give this transfer to the pipeline "
-            "finetune-and-recycle, which makes it",
+            hint=f"give your fine-tune of {published.source_base} as source_tuned, or give this transfer to the "
+            "pipeline finetune-and-recycle, which makes it",
         )
     return Choice(
         source_base=published.source_base,
@@ -92,5 +93,5 @@ def _check_all_or_none(given: Choice, needed: tuple[str, ...]) -> None:
     if 0 < len(missing) < len(needed):
         raise BadParameter(
             f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not given",
-            do=f"name the checkpoints with {', '.join(needed)}, or name a transfer; with none of them the demo runs",
+            hint=f"name the checkpoints with {', '.join(needed)}, or name a transfer; with none of them the demo runs",
         )

@@ -34,7 +34,7 @@ def search_points(text: str, scale: Scale) -> list[dict[str, str]]:
     if any(glob != EVERY for glob, _ in scale.rules):
         raise BadParameter(
             f"scale_search is {text!r} while scale has rules by tensor name ({scale})",
-            do="give scale as one number, or leave scale_search empty",
+            hint="give scale as one number, or leave scale_search empty",
         )
     main = scale.rules[0][1]
     if not FEWEST <= len(numbers) <= MOST:
@@ -55,5 +55,5 @@ def quick_suite(name: str) -> str:
 def _bad(text: str, problem: str) -> BadParameter:
     return BadParameter(
         f"scale_search is {text!r}, which {problem}",
-        do=f"give {FEWEST} to {MOST} further values of λ such as 0.5,0.75,1.25,1.5, or leave it empty",
+        hint=f"give {FEWEST} to {MOST} further values of λ such as 0.5,0.75,1.25,1.5, or leave it empty",
     )

@@ -46,5 +46,5 @@ def check_scratch(needed: Mapping[str, int]) -> None:
         if has is not None and has < needs:
             raise BadParameter(
                 f"{step} needs about {human_bytes(needs)} on its scratch volume, which has {human_bytes(has)}",
-                do=f"submit the run with --set {step}.scratch={-(-needs // 2**30)}Gi",
+                hint=f"submit the run with --set {step}.scratch={-(-needs // 2**30)}Gi",
             )

@@ -29,9 +29,9 @@ def check_values(*, scale: str, dtype: str, suite: str, recipe: str, gate_tolera
     if recipe:
         find_named("recipe", recipe)
     if not 0 <= gate_tolerance <= 1:
-        raise BadParameter(f"gate_tolerance is {gate_tolerance}", do="give a share of the score from 0 to 1")
+        raise BadParameter(f"gate_tolerance is {gate_tolerance}", hint="give a share of the score from 0 to 1")
     if not MODEL_NAME.fullmatch(model_name):
         raise BadParameter(
             f"model_name is {model_name!r}, which MLflow's registry would not take or find again",
-            do="use letters, digits, spaces, and . _ -",
+            hint="use letters, digits, spaces, and . _ -",
         )

@@ -43,7 +43,7 @@ def demo_source(name: str) -> DemoSource:
         BadParameter: the demo has no release of this name.
     """
     if not re.fullmatch(r"[a-z0-9-]+", name):
-        raise BadReference(f"{name!r} is no name of a demo release", do="use a name such as demo:release-1")
+        raise BadReference(f"{name!r} is no name of a demo release", hint="use a name such as demo:release-1")
     folder = settings.home() / "demo"
     release = folder / name
     if not release.is_dir():

@@ -111,7 +111,7 @@ def find_transfer(name: str) -> Transfer:
         BadParameter: there is none; the message lists them, those that are spelt like it first.
     """
     if name not in transfers():
-        raise BadParameter(f"there is no transfer {name!r}", do=f"use one of {_closest_first(name, transfers())}")
+        raise BadParameter(f"there is no transfer {name!r}", hint=f"use one of {_closest_first(name, transfers())}")
     return transfers()[name]
 
 
@@ -129,7 +129,9 @@ def find_grid(name: str) -> tuple[tuple[str, ...], Grid] | None:
         return None
     having = {one.name: one for one in families().values() if one.grids}
     if family not in having:
-        raise BadParameter(f"{name!r} names no grid", do=f"use one of {', '.join(f'{known}:grid' for known in having)}")
+        raise BadParameter(
+            f"{name!r} names no grid", hint=f"use one of {', '.join(f'{known}:grid' for known in having)}"
+        )
     grid = having[family].grids[0]
     return tuple(f"{family}:{release}" for release in grid.releases), grid
 
@@ -150,7 +152,7 @@ def on_hub(reference: str) -> tuple[str, Release, str] | None:
     if name not in releases():
         raise BadReference(
             f"{name!r} names no release, and nothing on this machine",
-            do=f"use one of {_closest_first(name, releases())}, or demo:NAME",
+            hint=f"use one of {_closest_first(name, releases())}, or demo:NAME",
         )
     release = releases()[name]
     return name, release, f"{release.repo}@{match['commit'] or release.revision}"

@@ -19,7 +19,7 @@ def registered_uri(reference: str) -> str:
     if match is None:
         raise BadReference(
             f"{reference!r} names no version of a registered model",
-            do="write models:/name/version or models:/name@alias",
+            hint="write models:/name/version or models:/name@alias",
         )
     from mlflow import MlflowClient
 
@@ -35,6 +35,6 @@ def registered_uri(reference: str) -> str:
     if not uri.startswith(("s3://", "file://")):
         raise BadReference(
             f"{reference} has its weights at {uri[:200]!r}, which is no place a checkpoint is read from",
-            do="give the folder, or the s3://bucket/prefix, that holds the weights",
+            hint="give the folder, or the s3://bucket/prefix, that holds the weights",
         )
     return uri

@@ -43,7 +43,7 @@ def open_source(reference: str) -> Source:
         return named
     raise BadReference(
         f"{without_passwords(reference)!r} is neither a folder, nor a manifest file, nor a hub repository",
-        do="give a folder with a config.json, a checkpoint.json, s3://bucket/prefix, family:release, "
+        hint="give a folder with a config.json, a checkpoint.json, s3://bucket/prefix, family:release, "
         "or owner/name@revision",
     )
 

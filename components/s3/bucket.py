@@ -61,7 +61,7 @@ def parse_uri(uri: str) -> tuple[str, str]:
     if match is None or (prefix and not is_plain(prefix)) or _NO_BUCKET.search(match[1]):
         raise BadReference(
             f"{without_passwords(uri)[:300]!a} is not the address of a place in a bucket",
-            do="write it as s3://bucket/prefix, without .. or %",
+            hint="write it as s3://bucket/prefix, without .. or %",
         )
     return match[1], prefix
 
@@ -315,7 +315,7 @@ class Bucket:
         whole = f"{self.prefix}/{key}" if self.prefix else key
         if not is_plain(whole):
             raise BadCheckpoint(
-                f"{whole[:300]!a} is not a plain key of an object", do="do not use this checkpoint; get it again"
+                f"{whole[:300]!a} is not a plain key of an object", hint="do not use this checkpoint; get it again"
             )
         return whole
 

@@ -64,13 +64,14 @@ def connect(endpoint: str, key: str, secret: str, token: str | None, region: str
     match = _ENDPOINT.fullmatch(endpoint)
     if match is None:
         raise BadParameter(
-            "AWS_ENDPOINT_URL_S3 is not the address of an S3 server", do="set it to http(s)://host:port, without a path"
+            "AWS_ENDPOINT_URL_S3 is not the address of an S3 server",
+            hint="set it to http(s)://host:port, without a path",
         )
     host = match["host"].strip("[]")
     if is_link_local(host):
-        raise BadParameter(f"AWS_ENDPOINT_URL_S3 names the link-local address {host}", do="name the S3 server")
+        raise BadParameter(f"AWS_ENDPOINT_URL_S3 names the link-local address {host}", hint="name the S3 server")
     if not key or not secret:
-        raise BadParameter("no credentials for S3 are set", do="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        raise BadParameter("no credentials for S3 are set", hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
     # Redirects are not followed: the credentials are for the server that was named.
     pool = urllib3.PoolManager(maxsize=CONNECTIONS, timeout=timeout, retries=urllib3.Retry(0, redirect=0))

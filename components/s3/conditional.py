@@ -36,5 +36,5 @@ def _checked(server: str, store: Bucket) -> None:
     raise BadParameter(
         f"{server} ignores If-None-Match: it wrote over {store.uri}/{MARKER} though it was asked to write only where "
         "nothing is, so two writers of one checkpoint could both win",
-        do="keep the store on a server that has conditional writes, such as MinIO or AWS S3, or in a folder",
+        hint="keep the store on a server that has conditional writes, such as MinIO or AWS S3, or in a folder",
     )

@@ -69,7 +69,7 @@ def document(response: Any, place: str) -> bytes:  # noqa: ANN401 - urllib3's re
     if length > LARGEST_DOCUMENT:
         raise BadCheckpoint(
             f"{place} has {length} bytes, more than any document of a checkpoint",
-            do="do not use this checkpoint; get it again",
+            hint="do not use this checkpoint; get it again",
         )
     content = bytearray(length)
     fill(response, memoryview(content))

@@ -146,25 +146,26 @@ def _explained(what: str, uri: str, error: Exception, failing_s: float) -> Excep
         return AlreadyThere(place) if what.startswith("write") else _changed(what, uri)
     if code == "NoSuchBucket":
         bucket = urlsplit(uri).netloc
-        return BadReference(f"{site()} has no bucket {bucket}", do="make the bucket, or check RECYCLE_STORE")
+        return BadReference(f"{site()} has no bucket {bucket}", hint="make the bucket, or check RECYCLE_STORE")
     if code in _FULL:
-        return StorageFull(place, do="make room there, or raise the quota, and run the same command again")
+        return StorageFull(place, hint="make room there, or raise the quota, and run the same command again")
     if code == "RequestTimeTooSkewed":
-        return ServiceUnavailable(place, do="set this machine's clock, or the server's: they differ by too much")
+        return ServiceUnavailable(place, hint="set this machine's clock, or the server's: they differ by too much")
     if code == "NotImplemented":
-        return ServiceUnavailable(place, do="use a server that has all of S3 that Recycle needs, such as MinIO")
+        return ServiceUnavailable(place, hint="use a server that has all of S3 that Recycle needs, such as MinIO")
     if code in _REFUSED:
         return BadReference(
-            place, do="check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and their policy"
+            place, hint="check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and their policy"
         )
     return ServiceUnavailable(
-        place, do="check AWS_ENDPOINT_URL_S3 and the server; what was written is kept: run the same command again"
+        place, hint="check AWS_ENDPOINT_URL_S3 and the server; what was written is kept: run the same command again"
     )
 
 
 def _changed(what: str, uri: str) -> RecycleError:
     return BadCheckpoint(
-        f"cannot {what} in {uri}: the object was replaced since it was first looked at", do="run the same command again"
+        f"cannot {what} in {uri}: the object was replaced since it was first looked at",
+        hint="run the same command again",
     )
 
 

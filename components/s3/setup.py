@@ -73,7 +73,7 @@ def set_up(endpoint: str, root_user: str, root_password: str, users: list[Bucket
         # The message alone: what else the error holds can repeat a header with a signature.
         raise ServiceUnavailable(
             f"MinIO at {endpoint} did not do what was asked: {str(error).splitlines()[0][:300]}",
-            do="see whether it runs, and whether MINIO_ROOT_USER and MINIO_ROOT_PASSWORD are its own",
+            hint="see whether it runs, and whether MINIO_ROOT_USER and MINIO_ROOT_PASSWORD are its own",
         ) from None
 
 
@@ -131,7 +131,7 @@ def read_users(folder: Path) -> list[BucketUser]:
     buckets = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     if not buckets:
         raise BadParameter(
-            f"{folder} names no bucket", do="mount a Secret with access-key and secret-key for each bucket"
+            f"{folder} names no bucket", hint="mount a Secret with access-key and secret-key for each bucket"
         )
     try:
         return [
@@ -143,7 +143,7 @@ def read_users(folder: Path) -> list[BucketUser]:
             for bucket in buckets
         ]
     except OSError as error:
-        raise BadParameter(f"{error.filename} cannot be read", do="see what is mounted there") from None
+        raise BadParameter(f"{error.filename} cannot be read", hint="see what is mounted there") from None
 
 
 def main() -> None:

@@ -69,7 +69,7 @@ class FolderSource:
         except OSError as error:
             raise BadReference(
                 f"{self.path} cannot be read as a folder ({error.strerror})",
-                do="give the folder that holds config.json",
+                hint="give the folder that holds config.json",
             ) from None
         found = tuple(
             SourceFile(path=name, size=stat.st_size, version=f"{stat.st_ino}-{stat.st_mtime_ns}")
@@ -104,6 +104,6 @@ class FolderSource:
                 if not read:
                     raise BadCheckpoint(
                         f"{self.path / path} ends at byte {start}, before its header says: it was cut short meanwhile",
-                        do="get the checkpoint again",
+                        hint="get the checkpoint again",
                     )
                 start, buffer = start + read, buffer[read:]

@@ -148,7 +148,7 @@ class HubSource:
     def _size(self, path: str) -> int:
         size = next((file.size for file in self.listing if file.path == path), None)
         if size is None:
-            raise BadReference(f"{self.reference} has no file {path!r}", do="check the name")
+            raise BadReference(f"{self.reference} has no file {path!r}", hint="check the name")
         return size
 
     def _fill(self, path: str, start: int, buffer: memoryview, size: int) -> None:
@@ -267,7 +267,7 @@ def _listing(place: "_Place", info: "ModelInfo") -> tuple[SourceFile, ...]:
     at_top = [sibling for name, sibling in named if "/" not in name and belongs(name) and name != MANIFEST]
     files = sorted((_source_file(place, sibling) for sibling in at_top), key=lambda file: file.path)
     if len({file.path for file in files}) < len(files):
-        raise BadCheckpoint(f"{place} lists a file twice", do="do not use this checkpoint")
+        raise BadCheckpoint(f"{place} lists a file twice", hint="do not use this checkpoint")
     return tuple(files)
 
 
@@ -302,12 +302,12 @@ class _Place:
         if not _REPO.fullmatch(repo) or "--" in repo or ".." in repo or repo.endswith(".git"):
             raise BadReference(
                 f"{repo!r} cannot be the name of a repository of the hub",
-                do="give owner/name or owner/name@revision, as the hub's page of the model shows it",
+                hint="give owner/name or owner/name@revision, as the hub's page of the model shows it",
             )
         revision = revision if at else "main"
         if not _REVISION.fullmatch(revision) or _NOT_IN_REVISION.search(revision):
             raise BadReference(
-                f"{revision!r} cannot be a revision of {repo}", do="give a branch, a tag or a commit after the @"
+                f"{revision!r} cannot be a revision of {repo}", hint="give a branch, a tag or a commit after the @"
             )
         return cls(endpoint=_endpoint(), repo=repo, revision=revision)
 
@@ -333,7 +333,7 @@ class _Place:
         """The error for an answer that the hub does not give."""
         return ServiceUnavailable(
             f"{self.site} gives, about {self}, {answer}: it does not answer as the hub does",
-            do="check HF_ENDPOINT and the proxies; if they are right, try again later",
+            hint="check HF_ENDPOINT and the proxies; if they are right, try again later",
         )
 
 
@@ -343,12 +343,12 @@ def _endpoint() -> str:
 
     endpoint = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
     if not re.fullmatch(r"https?://[\w.:@\[\]%~+-]+(/[\w./-]*)?", endpoint, re.ASCII):
-        raise BadParameter("HF_ENDPOINT is not the address of a hub", do="set it to https://… or unset it")
+        raise BadParameter("HF_ENDPOINT is not the address of a hub", hint="set it to https://… or unset it")
     if is_link_local(urlsplit(endpoint).hostname or ""):
-        raise BadParameter("HF_ENDPOINT is a link-local address", do="set it to the hub's, or unset it")
+        raise BadParameter("HF_ENDPOINT is a link-local address", hint="set it to the hub's, or unset it")
     # The client's message for a header that cannot be sent would show it.
     if not re.fullmatch(r"[\x21-\x7e]*", _token()):
-        raise BadParameter("HF_TOKEN holds characters that no token has", do="set it again, or unset it")
+        raise BadParameter("HF_TOKEN holds characters that no token has", hint="set it again, or unset it")
     return endpoint
 
 
@@ -420,18 +420,18 @@ def _explained(place: _Place, wanted: str, error: Exception) -> RecycleError:
     if isinstance(error, OfflineModeIsEnabled):
         return BadReference(
             f"{place} is on the hub, and HF_HUB_OFFLINE forbids to ask it",
-            do="unset HF_HUB_OFFLINE, or give the folder of a copy",
+            hint="unset HF_HUB_OFFLINE, or give the folder of a copy",
         )
     if isinstance(error, HfHubHTTPError):
         return _refusal(place, wanted, error)
     if isinstance(error, _BadAnswer):
         return ServiceUnavailable(
             f"{place.site} keeps failing to give {wanted}: {_told(error)}",
-            do="run it again later: what was copied is kept; check that HF_ENDPOINT and proxies pass ranges on",
+            hint="run it again later: what was copied is kept; check that HF_ENDPOINT and proxies pass ranges on",
         )
     return ServiceUnavailable(
         f"the hub at {place.site} cannot be reached for {wanted}: {_told(error)}",
-        do="check the network, the proxies and HF_ENDPOINT, then run it again: what was copied is kept",
+        hint="check the network, the proxies and HF_ENDPOINT, then run it again: what was copied is kept",
     )
 
 
@@ -447,7 +447,7 @@ def _refusal(place: _Place, wanted: str, error: "HfHubHTTPError") -> RecycleErro
     if status == 401 and code != "RepoNotFound" and "authorization" in error.response.request.headers:
         return BadReference(
             f"{place.site} refuses the token ({_told(error)})",
-            do=f"make a new one at {place.site}/settings/tokens and set HF_TOKEN, or unset it for a public model",
+            hint=f"make a new one at {place.site}/settings/tokens and set HF_TOKEN, or unset it for a public model",
         )
     if isinstance(error, RepositoryNotFoundError) or status == 401:
         return _no_repository(place)
@@ -456,13 +456,15 @@ def _refusal(place: _Place, wanted: str, error: "HfHubHTTPError") -> RecycleErro
         until = f" for the next {wait_s:.0f} s" if wait_s else ""
         return ServiceUnavailable(
             f"{place.site} limits the rate of requests and refuses {wanted}{until}",
-            do="run it again later: what was copied is kept; with an HF_TOKEN the limit is higher",
+            hint="run it again later: what was copied is kept; with an HF_TOKEN the limit is higher",
         )
     if status >= 500 or status == 408:
         return ServiceUnavailable(
-            f"{place.site} does not give {wanted}: {_told(error)}", do="run it again later: what was copied is kept"
+            f"{place.site} does not give {wanted}: {_told(error)}", hint="run it again later: what was copied is kept"
         )
-    return BadReference(f"{place.site} does not give {wanted}: {_told(error)}", do=f"look at {place.site}/{place.repo}")
+    return BadReference(
+        f"{place.site} does not give {wanted}: {_told(error)}", hint=f"look at {place.site}/{place.repo}"
+    )
 
 
 def _gated(place: _Place) -> RecycleError:
@@ -470,11 +472,11 @@ def _gated(place: _Place) -> RecycleError:
     if _token():
         return BadReference(
             f"{place.repo} is gated, and the account of the token has no access to it",
-            do=f"accept its conditions at {page} with that account; a fine-grained token must read gated models",
+            hint=f"accept its conditions at {page} with that account; a fine-grained token must read gated models",
         )
     return BadReference(
         f"{place.repo} is gated, and no token is set",
-        do=f"accept its conditions at {page}, then set HF_TOKEN to a token of that account",
+        hint=f"accept its conditions at {page}, then set HF_TOKEN to a token of that account",
     )
 
 
@@ -482,14 +484,14 @@ def _no_repository(place: _Place) -> RecycleError:
     hidden = "the token may not see it" if _token() else "it is private and no token is set"
     return BadReference(
         f"{place.site} has no model {place.repo}, or {hidden}",
-        do="check the name; if it is private, set HF_TOKEN to a token that may read it",
+        hint="check the name; if it is private, set HF_TOKEN to a token that may read it",
     )
 
 
 def _no_revision(place: _Place) -> RecycleError:
     nearest = difflib.get_close_matches(place.revision, _revisions(place), n=4, cutoff=0.0)
     choice = f"use one that there is, such as {', '.join(nearest)}" if nearest else "check the name"
-    return BadReference(f"{place.repo} has no revision {place.revision}", do=choice)
+    return BadReference(f"{place.repo} has no revision {place.revision}", hint=choice)
 
 
 def listed(repo: str, path: str, query: Mapping[str, str | list[str]], what: str) -> Iterator[Any]:

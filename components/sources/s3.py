@@ -102,7 +102,7 @@ class S3Source:
             yield
         except Absent as error:
             raise BadCheckpoint(
-                f"{self.reference} lost {path} while it was being read ({error})", do="save the checkpoint again"
+                f"{self.reference} lost {path} while it was being read ({error})", hint="save the checkpoint again"
             ) from None
 
     def _check(self, path: str, content: bytes) -> None:
@@ -112,7 +112,7 @@ class S3Source:
             raise DigestMismatch(
                 f"{self.reference}/{path} came with the sha256 {found}, but {recorded[path]} is recorded for it: its "
                 "bytes were changed or damaged on the way",
-                do="run the same command again; if it repeats, save or transfer the checkpoint again",
+                hint="run the same command again; if it repeats, save or transfer the checkpoint again",
             )
 
 

@@ -54,6 +54,6 @@ def by_role(artifacts: Iterable[Given]) -> dict[str, Given]:
     for artifact in artifacts:
         role = str(artifact.metadata["role"])
         if role in found:
-            raise BadParameter(f"two iterations of a loop are called {role!r}", do="give the bases other names")
+            raise BadParameter(f"two iterations of a loop are called {role!r}", hint="give the bases other names")
         found[role] = artifact
     return found

@@ -85,7 +85,7 @@ def check_watch(*, releases: str, source_base: str, source_tuned: str, suite: st
     demo = [name for name, value in given.items() if value.startswith(DEMO_PREFIX)]
     if missing or 0 < len(demo) < len(given):
         wrong = f"{' and '.join(missing)} not given" if missing else f"only {' and '.join(demo)} of the demo world"
-        raise BadParameter(wrong, do=f"set {', '.join(given)} together")
+        raise BadParameter(wrong, hint=f"set {', '.join(given)} together")
 
 
 def _ended(tracker: Tracker) -> Callable[[Release], Heard]:

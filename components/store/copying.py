@@ -106,5 +106,5 @@ def _check(source: Source, file: SourceFile, sha256: str, digests: _Digests) -> 
         raise DigestMismatch(
             f"{file.path} of {source.reference} came with the digest {found}, but {expected} is recorded for it: "
             "its bytes were changed or damaged on the way",
-            do="run the same command again; if it repeats, the source is damaged",
+            hint="run the same command again; if it repeats, the source is damaged",
         )

@@ -167,7 +167,7 @@ def _removing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputConflict(
             f"{error.filename or path} cannot be removed ({error.strerror})",
-            do="run `recycle store gc` as the user whose it is, or on a disk that can be written",
+            hint="run `recycle store gc` as the user whose it is, or on a disk that can be written",
         ) from None
 
 

@@ -60,7 +60,7 @@ def _joined(checkpoint: Checkpoint, source: Source, folder: Path) -> ExitStack:
         wait(random.uniform(0.0, LOOK_AGAIN_S))  # noqa: S311
     raise OutputConflict(
         f"the copy of {checkpoint.name} at {folder} is in use, and its files are not those of the checkpoint any more",
-        do="wait until the programs that use it end, or stop them: they may have written there; then run the same "
+        hint="wait until the programs that use it end, or stop them: they may have written there; then run the same "
         "command again",
     )
 
@@ -81,7 +81,7 @@ def _make(checkpoint: Checkpoint, source: Source, folder: Path) -> None:
         raise StorageFull(
             f"a local copy of {checkpoint.name} needs {human_bytes(needed)} at {folder}, where {human_bytes(free)} are "
             "free",
-            do="free some space, or set RECYCLE_HOME to a larger disk",
+            hint="free some space, or set RECYCLE_HOME to a larger disk",
         )
     folder.mkdir(exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)

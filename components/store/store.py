@@ -107,7 +107,7 @@ def open_store() -> Store:
     if scheme and not uri.startswith("file://"):
         raise BadParameter(  # without the rest, which may hold a password
             f"RECYCLE_STORE begins with {scheme[0]!r}; checkpoints are kept in folders and in buckets",
-            do="name a folder, or s3://bucket/prefix",
+            hint="name a folder, or s3://bucket/prefix",
         )
     return FolderStore(root=Path(unquote(uri.removeprefix("file://")) if scheme else uri).expanduser().absolute())
 

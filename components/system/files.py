@@ -25,7 +25,7 @@ def reading_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise BadReference(
-            f"{path} cannot be read ({error.strerror})", do="check that it is there and that you may read it"
+            f"{path} cannot be read ({error.strerror})", hint="check that it is there and that you may read it"
         ) from None
 
 
@@ -58,16 +58,16 @@ def disk_errors(place: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(
                 f"the disk that holds {place} is full",
-                do="free some space, or write elsewhere, and run the same command again: it goes on where it stopped",
+                hint="free some space, or write elsewhere, and run the same command again: it goes on where it stopped",
             ) from None
         if error.errno in UNWRITABLE and error.filename is not None:
             raise OutputConflict(
-                f"{error.filename} cannot be written ({error.strerror})", do="choose a place that you may write to"
+                f"{error.filename} cannot be written ({error.strerror})", hint="choose a place that you may write to"
             ) from None
         if error.errno in FAILING:
             raise ServiceUnavailable(
                 f"the disk that holds {place} fails ({error.strerror})",
-                do="check the disk; then run the same command again: it goes on where it stopped",
+                hint="check the disk; then run the same command again: it goes on where it stopped",
             ) from None
         raise
 
@@ -92,7 +92,7 @@ def publish(staging: Path, final: Path) -> None:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise OutputConflict(
                 f"{final} was filled by someone else while its content was being made",
-                do=f"choose another output, or remove it; the finished work is kept in {staging}",
+                hint=f"choose another output, or remove it; the finished work is kept in {staging}",
             ) from None
         raise
     sync_folder(final.parent)

@@ -79,7 +79,7 @@ def _lock(lock: Path, folder: Path, operation: int) -> int:
         except BlockingIOError:
             os.close(descriptor)
             raise OutputConflict(
-                f"another process is writing {folder} right now", do="wait until it ends, or choose another output"
+                f"another process is writing {folder} right now", hint="wait until it ends, or choose another output"
             ) from None
         os.close(descriptor)
 

@@ -76,7 +76,8 @@ def run(
         )
     except OSError as error:
         raise ProgramFailed(
-            f"{command[0]} could not be started: {error.strerror}", do="check that it is installed in this environment"
+            f"{command[0]} could not be started: {error.strerror}",
+            hint="check that it is installed in this environment",
         ) from None
     with output, _signals_passed_on(process) as passed:
         try:
@@ -202,13 +203,13 @@ def _signals_passed_on(process: subprocess.Popen[bytes]) -> Iterator[dict[int, f
 def _failure(command: Sequence[str], returncode: int, output: _Output) -> ProgramFailed:
     if returncode == -signal.SIGKILL:
         how = "was killed by SIGKILL, likely because it ran out of memory"
-        do = "give the step more memory, or make the batch smaller"
+        hint = "give the step more memory, or make the batch smaller"
     else:
         how = f"ended with exit code {returncode}" if returncode > 0 else f"was ended by {_signal_name(-returncode)}"
-        do = f"read its whole output in {output.log}" if output.log else "read its last lines above"
+        hint = f"read its whole output in {output.log}" if output.log else "read its last lines above"
     lines = "".join(f"\n  | {line[:500]}" for line in output.last)
     said = f"; its last lines:{lines}" if lines else " and said nothing"
-    return ProgramFailed(f"{output.mask(shlex.join(command))} {how}{said}", do=do)
+    return ProgramFailed(f"{output.mask(shlex.join(command))} {how}{said}", hint=hint)
 
 
 def _signal_name(number: int) -> str:

@@ -150,7 +150,7 @@ def _one_at_a_time(address: str) -> Iterator[None]:
     if not os.access(file.parent, os.W_OK):
         raise ServiceUnavailable(
             f"MLflow's file would be in {file.parent}, which is no folder that can be written",
-            do="make it, or set MLFLOW_TRACKING_URI to another place",
+            hint="make it, or set MLFLOW_TRACKING_URI to another place",
         )
     with claimed(file, wait=True):
         yield
@@ -182,7 +182,7 @@ def mlflow_errors() -> Iterator[None]:
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ServiceUnavailable(
             without_passwords(f"MLflow at {tracking_uri()} could not be used: {first_line}"),
-            do="check MLFLOW_TRACKING_URI and that the server runs, or unset it to keep runs in a local file",
+            hint="check MLFLOW_TRACKING_URI and that the server runs, or unset it to keep runs in a local file",
         ) from None
 
 

@@ -43,7 +43,7 @@ def step(name: str) -> Iterator[Step]:
             running = Step(tracker=tracker)
             yield running
     except RecycleError as error:
-        _emit(name, "failed", problem=error.problem, do=error.do)
+        _emit(name, "failed", problem=error.problem, do=error.hint)
         raise
     except (KeyboardInterrupt, SystemExit):
         _emit(name, "interrupted")

@@ -21,7 +21,7 @@ def check_policy(policy: str) -> str:
         BadParameter: it is none of them.
     """
     if policy not in POLICIES:
-        raise BadParameter(f"dtype is {policy!r}", do=f"use one of {', '.join(POLICIES)}")
+        raise BadParameter(f"dtype is {policy!r}", hint=f"use one of {', '.join(POLICIES)}")
     return policy
 
 

@@ -184,5 +184,5 @@ def _changed(source: Source, path: str) -> DigestMismatch:
     return DigestMismatch(
         f"{path} of {source.reference} was read twice, and was not the same twice: its bytes were changed or damaged "
         "on the way",
-        do="run the same command again; if it repeats, look for the fault in the network or the server",
+        hint="run the same command again; if it repeats, look for the fault in the network or the server",
     )

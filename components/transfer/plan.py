@@ -150,11 +150,11 @@ def refuse_same(source_base: str, source_tuned: str, target_base: str) -> None:
     if target_base == source_base:
         raise Incompatible(
             f"the target base is the source base ({target_base})",
-            do="give the base release to move to; the fine-tuned model already is the answer for this one",
+            hint="give the base release to move to; the fine-tuned model already is the answer for this one",
         )
     if target_base == source_tuned:
         raise Incompatible(
-            f"the target base is the fine-tuned model itself ({target_base})", do="give the base release to move to"
+            f"the target base is the fine-tuned model itself ({target_base})", hint="give the base release to move to"
         )
 
 
@@ -167,7 +167,7 @@ def refuse_quantized(layouts: dict[str, Layout]) -> None:
     for role, layout in layouts.items():
         if layout.config.get("quantization_config"):
             raise Incompatible(
-                f"the {role} {layout.source.reference} is quantized", do="give the release in bfloat16 or float32"
+                f"the {role} {layout.source.reference} is quantized", hint="give the release in bfloat16 or float32"
             )
 
 
@@ -176,7 +176,7 @@ def _incompatible(problems: list[str]) -> Incompatible:
     more = f"\n  - and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
     return Incompatible(
         f"the three checkpoints are not of one family:{shown}{more}",
-        do="check that the fine-tuned model came from this source base, and that the target is a release of the same",
+        hint="check that the fine-tuned model came from this source base, and that the target is a release of the same",
     )
 
 

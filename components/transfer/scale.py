@@ -33,7 +33,8 @@ class Scale:
             if ruled and glob not in ruled.values() and glob != EVERY:
                 raise BadParameter(
                     f"scale has a rule for {glob!r}, which is the first to match for no tensor",
-                    do=f"check the glob against the tensors' names, such as {next(iter(ruled))}, and the rules' order",
+                    hint=f"check the glob against the tensors' names, such as {next(iter(ruled))}, "
+                    "and the rules' order",
                 )
         numbers = dict(self.rules)
         return {name: numbers[glob] for name, glob in ruled.items()}
@@ -42,7 +43,9 @@ class Scale:
         for glob, _ in self.rules:
             if fnmatchcase(name, glob):
                 return glob
-        raise BadParameter(f"scale has no rule for the tensor {name}", do="end the rules with *=1.0, or another number")
+        raise BadParameter(
+            f"scale has no rule for the tensor {name}", hint="end the rules with *=1.0, or another number"
+        )
 
 
 def parse_scale(text: str) -> Scale:
@@ -55,7 +58,7 @@ def parse_scale(text: str) -> Scale:
         return Scale(rules=((EVERY, _number(text, text)),))
     rules = tuple(_parse_rule(rule, text) for rule in text.split(","))
     if len(dict(rules)) != len(rules):
-        raise BadParameter(f"scale is {text!r}, where a glob stands twice", do="give each glob one number")
+        raise BadParameter(f"scale is {text!r}, where a glob stands twice", hint="give each glob one number")
     return Scale(rules=rules)
 
 
@@ -63,7 +66,7 @@ def _parse_rule(rule: str, text: str) -> tuple[str, float]:
     glob, equals, number = (part.strip() for part in rule.partition("="))
     if not equals or not glob:
         raise BadParameter(
-            f"scale is {text!r}, where {rule!r} is not a rule", do="write rules as glob=number, with commas between"
+            f"scale is {text!r}, where {rule!r} is not a rule", hint="write rules as glob=number, with commas between"
         )
     return glob, _number(number, text)
 
@@ -76,6 +79,6 @@ def _number(number: str, text: str) -> float:
     if not math.isfinite(scale):
         raise BadParameter(
             f"scale is {text!r}, where {number!r} is not a finite number",
-            do="give a number such as 1.0, or rules such as *.mlp.*=0.8,*=1.0",
+            hint="give a number such as 1.0, or rules such as *.mlp.*=0.8,*=1.0",
         )
     return scale

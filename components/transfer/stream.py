@@ -80,7 +80,7 @@ class Shape:
             raise BadParameter(
                 f"the memory for a transfer is {human_bytes(memory)}, and the least it can work in is "
                 f"{human_bytes(smallest)}",
-                do="set RECYCLE_MEMORY, or --memory, to 512MB or so",
+                hint="set RECYCLE_MEMORY, or --memory, to 512MB or so",
             )
         threads = min(REMOTE_THREADS if needed else THREADS_PER_CORE * usable_cores(), MOST_THREADS, memory // smallest)
         return cls(threads=threads, span_bytes=min(memory // threads // 4 - PAGE, max(LARGEST_SPAN, needed)))
@@ -371,6 +371,6 @@ def _copy_integers(piece: Piece, parents: dict[str, Bytes], out: Bytes) -> None:
         raise Incompatible(
             f"tensor {piece.tensor.name} holds integers ({piece.tensor.dtype}) that the fine-tune changed; "
             "there is no diff vector of integers",
-            do="give a fine-tuned model whose integer buffers are its base's",
+            hint="give a fine-tuned model whose integer buffers are its base's",
         )
     out[:] = parents[TARGET_BASE]

@@ -185,7 +185,7 @@ def transfer_to_folder(transfer: Transfer, output: Path) -> tuple[Checkpoint, St
     output = output.resolve()
     if os.path.ismount(output):
         raise OutputConflict(
-            f"{output} is a mount point, which cannot appear all at once", do="give a folder inside it"
+            f"{output} is a mount point, which cannot appear all at once", hint="give a folder inside it"
         )
     with disk_errors(output), claimed(output, wait=False):
         done = _already_there(transfer, output)
@@ -216,7 +216,7 @@ def _already_there(transfer: Transfer, output: Path) -> Checkpoint | None:
             return verify(result) if transfer.verified else checkpoint
     raise OutputConflict(
         f"{output} exists and holds something else than this transfer's result",
-        do="choose another output, or remove it",
+        hint="choose another output, or remove it",
     )
 
 
@@ -266,5 +266,5 @@ def _check_space(plan: TransferPlan, folder: Path) -> None:
     if needed > free:
         raise StorageFull(
             f"the result needs {human_bytes(needed)} more at {folder}, where {human_bytes(free)} are free",
-            do="free some space or write elsewhere",
+            hint="free some space or write elsewhere",
         )

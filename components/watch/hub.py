@@ -84,7 +84,7 @@ def _read(about: str, answers: Iterator[Any], read: Callable[[dict[str, Any]], I
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ServiceUnavailable(
             f"what the hub lists of {about} cannot be read ({type(error).__name__}: {str(error)[:100]})",
-            do="check HF_ENDPOINT and the proxies; if they are right, try again later",
+            hint="check HF_ENDPOINT and the proxies; if they are right, try again later",
         ) from None
 
 

@@ -293,7 +293,7 @@ def parse_duration(text: str) -> int:
     """
     match = re.fullmatch(r"(\d{1,7})([smhd])", text.strip(), re.ASCII)
     if match is None or int(match[1]) == 0:
-        raise BadParameter(f"retry_after is {text!r}, which is no duration", do="write 30m, 12h or 2d")
+        raise BadParameter(f"retry_after is {text!r}, which is no duration", hint="write 30m, 12h or 2d")
     return int(match[1]) * SECONDS[match[2]]
 
 
@@ -326,7 +326,7 @@ def change(store: Store, key: str, step: Callable[[Ledger], Ledger | None]) -> L
             return new
     raise OutputConflict(
         f"{store.uri}/results/{KIND}/{key} is changed by others without end, or damaged",
-        do="look at it; run the same command again later",
+        hint="look at it; run the same command again later",
     )
 
 
@@ -341,6 +341,6 @@ def _read(store: Store, key: str) -> tuple[str | None, Ledger]:
         raise BadCheckpoint(
             f"{store.uri}/results/{KIND}/{key} is no ledger of this version "
             f"({'.'.join(map(str, first['loc'])) or 'all of it'}: {first['msg']})",
-            do="use the newest version of Recycle; or remove that document: then everything that is listed counts as "
+            hint="use the newest version of Recycle; or remove that document: then everything that is listed counts as "
             "new, and what is in the store is found there and not made again",
         ) from None

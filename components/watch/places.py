@@ -16,7 +16,7 @@ from components.watch.ledger import Listed
 
 HUB_PREFIX = "hub:"
 CONFIG = "config.json"
-DO = (
+HINT = (
     "write hub:owner/name@PATTERN for branches and tags, hub:owner/PATTERN or hub:owner/PATTERN,base_model:owner/name "
     "for models, a folder, s3://bucket/prefix, or demo:PATTERN"
 )
@@ -49,7 +49,7 @@ def open_place(releases: str) -> Place:
         place = Bucket.at(releases)
         return Place(listed=lambda: list(_prefixes(place)))
     if not releases or "://" in releases:
-        raise BadParameter(f"releases is {releases[:300]!r}, which is no place where releases appear", do=DO)
+        raise BadParameter(f"releases is {releases[:300]!r}, which is no place where releases appear", hint=HINT)
     return Place(listed=lambda: list(_folders(Path(releases).expanduser().absolute())))
 
 
@@ -63,7 +63,7 @@ def _on_hub(text: str) -> Place:
         )
     if models:
         return Place(listed=lambda: hub_places.models(models["account"], models["pattern"], models["tag"] or ""))
-    raise BadParameter(f"releases is {HUB_PREFIX}{text[:300]}, which names nothing on the hub", do=DO)
+    raise BadParameter(f"releases is {HUB_PREFIX}{text[:300]}, which names nothing on the hub", hint=HINT)
 
 
 def _demo(pattern: str) -> list[Listed]:

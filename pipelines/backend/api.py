@@ -87,7 +87,7 @@ class Api:
         if health.get("multi_user") and not self.namespace:
             raise BadParameter(
                 f"the Kubeflow Pipelines at {self.host} has many users, and no namespace was given",
-                do="give your profile's with --namespace or KFP_NAMESPACE",
+                hint="give your profile's with --namespace or KFP_NAMESPACE",
             )
 
     @property
@@ -212,14 +212,14 @@ class Api:
     def _stranger(self, what: str) -> ServiceUnavailable:
         return ServiceUnavailable(
             f"{self.host} {what}",
-            do=f"give the API's address with --endpoint or {KF_PIPELINES_ENDPOINT_ENV}; where a login page stands "
+            hint=f"give the API's address with --endpoint or {KF_PIPELINES_ENDPOINT_ENV}; where a login page stands "
             f"before it, a token in {TOKEN}",
         )
 
     def _no_answer(self, why: str) -> NoAnswer:
         return NoAnswer(
             f"Kubeflow Pipelines does not answer at {self.host}: {why}",
-            do=f"check the address (--endpoint, {KF_PIPELINES_ENDPOINT_ENV}; http:// or https:// belongs to it) and "
+            hint=f"check the address (--endpoint, {KF_PIPELINES_ENDPOINT_ENV}; http:// or https:// belongs to it) and "
             "that the port is forwarded",
         )
 
@@ -232,18 +232,18 @@ class Api:
         if error.status in (401, 403):
             return ServiceUnavailable(
                 f"Kubeflow Pipelines at {self.host} refuses (status {error.status}): {said}",
-                do=f"put a token that it takes into {TOKEN}, or ask for rights"
+                hint=f"put a token that it takes into {TOKEN}, or ask for rights"
                 + (f" in the namespace {self.namespace}" if self.namespace else ""),
             )
         if error.status == 404:
-            return _NotFound(said, do="look for it with `recycle runs` or `recycle schedule list`, or at --endpoint")
+            return _NotFound(said, hint="look for it with `recycle runs` or `recycle schedule list`, or at --endpoint")
         if error.status == 409:
-            return OutputConflict(said, do="run the same command again")
+            return OutputConflict(said, hint="run the same command again")
         if error.status == 400:
-            return BadParameter(f"Kubeflow Pipelines refuses: {said}", do="correct what it names")
+            return BadParameter(f"Kubeflow Pipelines refuses: {said}", hint="correct what it names")
         return ServiceUnavailable(
             f"Kubeflow Pipelines at {self.host} answers with status {error.status}: {said}",
-            do="look into the log of its API server (deployment ml-pipeline)",
+            hint="look into the log of its API server (deployment ml-pipeline)",
         )
 
 
@@ -267,7 +267,7 @@ def connect(endpoint: str | None, namespace: str) -> Api:
         except NotSeen as error:
             raise BadParameter(
                 f"no Kubeflow Pipelines was named, and {error.problem}",
-                do=f"give its address with --endpoint or {KF_PIPELINES_ENDPOINT_ENV}, such as http://localhost:8888 "
+                hint=f"give its address with --endpoint or {KF_PIPELINES_ENDPOINT_ENV}, such as http://localhost:8888 "
                 "after `kubectl -n kubeflow port-forward svc/ml-pipeline 8888`",
             ) from None
     # Each connection that fails is told once, in our words.
@@ -280,7 +280,7 @@ def connect(endpoint: str | None, namespace: str) -> Api:
     if not endpoint and not api.namespace and namespace != KFP_NAMESPACE:
         raise BadParameter(
             f"the Kubeflow Pipelines at {api.host} has one user, whose runs are in {KFP_NAMESPACE}, not in {namespace}",
-            do="leave --namespace and KFP_NAMESPACE out, or give the address of another with --endpoint",
+            hint="leave --namespace and KFP_NAMESPACE out, or give the address of another with --endpoint",
         )
     return api
 

@@ -129,12 +129,12 @@ def connect_cluster(namespace: str) -> Cluster:
             kubernetes.config.load_kube_config(client_configuration=configuration)
     except Exception as error:  # its loader raises whatever its parsers and plugins do
         why = " ".join(str(error).split())[:200]
-        raise NotSeen(f"there is no usable kubeconfig: {why}", do="check with `kubectl config view`") from None
+        raise NotSeen(f"there is no usable kubeconfig: {why}", hint="check with `kubectl config view`") from None
     return Cluster(kubernetes.client.ApiClient(configuration), namespace)
 
 
 def _not_seen(why: str, host: str) -> NotSeen:
-    return NotSeen(f"the cluster at {host} cannot be looked at: {why}", do="check with `kubectl get nodes`")
+    return NotSeen(f"the cluster at {host} cannot be looked at: {why}", hint="check with `kubectl get nodes`")
 
 
 def _waits_for(pod: dict[str, Any]) -> str:

@@ -70,13 +70,13 @@ def parse_cron(text: str) -> Cron:
     if len(fields) != len(FIELDS):
         raise BadParameter(
             f"the cron expression {text!r} has {len(fields)} fields",
-            do="give five: minute, hour, day of the month, month, day of the week, such as '0 6 * * *' for six o'clock "
-            "UTC every day",
+            hint="give five: minute, hour, day of the month, month, day of the week, such as '0 6 * * *' for six "
+            "o'clock UTC every day",
         )
     values = tuple(_field(field, *kind) for field, kind in zip(fields, FIELDS, strict=True))
     cron = Cron(text=" ".join(fields), values=values, any_day=(fields[2][0] in "*?", fields[4][0] in "*?"))
     if cron.next_after(datetime(2024, 1, 1)) is None:
-        raise BadParameter(f"the cron expression {text!r} never comes due", do="name a day that there is")
+        raise BadParameter(f"the cron expression {text!r} never comes due", hint="name a day that there is")
     return cron
 
 
@@ -88,7 +88,7 @@ def _field(text: str, name: str, low: int, high: int, names: tuple[str, ...]) ->
             words = f", or {names[0]} to {names[-1]}" if names else ""
             raise BadParameter(
                 f"{text!r} is no {name} in a cron expression",
-                do=f"write * or {low} to {high}{words}; several with commas, ranges as {low}-{high}, steps as */2",
+                hint=f"write * or {low} to {high}{words}; several with commas, ranges as {low}-{high}, steps as */2",
             )
         found.update(values)
     return frozenset(found)

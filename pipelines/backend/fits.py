@@ -66,8 +66,8 @@ def check_fits(cluster: Cluster | None, endpoint: str | None, resources: Resourc
         more = f"\n    and {len(nodes) - SHOWN} more" if len(nodes) > SHOWN else ""
         raise BadParameter(
             f"no room on the cluster {cluster.host} for some steps:{''.join(problems)}\n  Its nodes:{shown}{more}",
-            do="ask for something else with --resources and --set STEP.SETTING=VALUE; where nodes are added on demand, "
-            "say --no-room-check",
+            hint="ask for something else with --resources and --set STEP.SETTING=VALUE; where nodes are added on "
+            "demand, say --no-room-check",
         )
     return ""
 

@@ -134,17 +134,17 @@ class _Follower:
     def _failure(self, run: Run) -> ProgramFailed:
         failed = next((step for step in self._ended.values() if step.failed), None)
         if run.stopped:
-            return ProgramFailed(f"the run {run.run_id} was stopped", do=f"submit it again: {AGAIN}")
+            return ProgramFailed(f"the run {run.run_id} was stopped", hint=f"submit it again: {AGAIN}")
         if failed is None:
             return ProgramFailed(
                 f"the run {run.run_id} ended as {run.state}, and no step of it says why",
-                do="look at the run in KFP's UI, or into its workflow's status with kubectl",
+                hint="look at the run in KFP's UI, or into its workflow's status with kubectl",
             )
         log = self._logs[failed.place]
         if log.is_empty:
             log = self._log(run, failed)
-        problem, do = log.problem(failed)
-        return ProgramFailed(f"step {failed.name!r} failed: {problem}", do=f"{do}; then submit it again: {AGAIN}")
+        problem, hint = log.problem(failed)
+        return ProgramFailed(f"step {failed.name!r} failed: {problem}", hint=f"{hint}; then submit it again: {AGAIN}")
 
     def _asked(self, question: Callable[[], Answer]) -> Answer:
         """The answer to a question, asked again for a while where the API does not answer."""
@@ -166,5 +166,5 @@ class _Follower:
     def _lost(self, error: ServiceUnavailable) -> ServiceUnavailable:
         return ServiceUnavailable(
             f"{error.problem}. The run {self._run_id} goes on on the cluster",
-            do=f"{error.do}; then follow it with `recycle runs show {self._run_id}`",
+            hint=f"{error.hint}; then follow it with `recycle runs show {self._run_id}`",
         )

@@ -61,7 +61,7 @@ def get_run(api: Api, run_id: str) -> Run:
     """
     found = api.find(f"/runs/{quote(run_id, safe='')}")
     if found is None:
-        raise BadParameter(f"{api.host} has no run {run_id!r}", do="choose one of `recycle runs`")
+        raise BadParameter(f"{api.host} has no run {run_id!r}", hint="choose one of `recycle runs`")
     return Run.model_validate(found)
 
 

@@ -78,11 +78,11 @@ def create(
     """
     pipeline_id = find_pipeline(api, pipeline)
     if next(versions(api, pipeline_id), None) is None:
-        raise BadParameter(f"the pipeline {pipeline!r} has no version", do=f"run `recycle upload {pipeline}` first")
+        raise BadParameter(f"the pipeline {pipeline!r} has no version", hint=f"run `recycle upload {pipeline}` first")
     others = [one for one in _all(api) if one.display_name == name]
     if others and not replace:
         raise OutputConflict(
-            f"there is a schedule {name!r} already", do="replace it with --replace, or give another --name"
+            f"there is a schedule {name!r} already", hint="replace it with --replace, or give another --name"
         )
     body = {
         "display_name": name,
@@ -141,10 +141,10 @@ def change(api: Api, name: str, action: str) -> None:
     found = [one for one in schedules if name in (one.display_name, one.recurring_run_id)]
     if len(found) > 1:
         ids = ", ".join(one.recurring_run_id for one in found)
-        raise BadParameter(f"there are {len(found)} schedules {name!r}", do=f"give the id of one: {ids}")
+        raise BadParameter(f"there are {len(found)} schedules {name!r}", hint=f"give the id of one: {ids}")
     if not found:
         known = ", ".join(sorted(one.display_name for one in schedules)) or "there are none"
-        raise BadParameter(f"there is no schedule {name!r}", do=f"choose one of `recycle schedule list`: {known}")
+        raise BadParameter(f"there is no schedule {name!r}", hint=f"choose one of `recycle schedule list`: {known}")
     place = f"/recurringruns/{found[0].recurring_run_id}"
     if action == "delete":
         api.delete(place)

@@ -104,7 +104,7 @@ def find_pipeline(api: Api, name: str) -> str:
     """
     found = api.find(f"/pipelines/names/{name}", **api.owner)
     if found is None:
-        raise BadParameter(f"{api.host} has no pipeline {name!r} yet", do=f"run `recycle upload {name}` first")
+        raise BadParameter(f"{api.host} has no pipeline {name!r} yet", hint=f"run `recycle upload {name}` first")
     return str(found["pipeline_id"])
 
 

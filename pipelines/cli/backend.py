@@ -358,8 +358,8 @@ def _goes_on(run_id: str, *, as_json: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        do = f"follow it with `recycle runs show {run_id}`, stop it with `recycle runs stop {run_id}`"
+        hint = f"follow it with `recycle runs show {run_id}`, stop it with `recycle runs stop {run_id}`"
         if as_json:
-            print_json({"error": "KeyboardInterrupt", "problem": "the run goes on on the cluster", "do": do})
-        click.echo(f"\nThe run goes on on the cluster: {do}.", err=True)
+            print_json({"error": "KeyboardInterrupt", "problem": "the run goes on on the cluster", "do": hint})
+        click.echo(f"\nThe run goes on on the cluster: {hint}.", err=True)
         sys.exit(130)

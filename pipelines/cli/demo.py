@@ -92,7 +92,7 @@ def make_releases(say: Say) -> float:
     for code, log in zip(codes, logs, strict=True):
         if code:
             last = "\n".join(log.read_text(encoding="utf-8").splitlines()[-5:])
-            raise ProgramFailed(f"training a release ended with exit code {code}:\n{last}", do=f"see {log}")
+            raise ProgramFailed(f"training a release ended with exit code {code}:\n{last}", hint=f"see {log}")
     say(f"  ✓ releases in {folder}  {time.monotonic() - started:.1f} s")
     return round(time.monotonic() - started, 1)
 

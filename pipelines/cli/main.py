@@ -62,7 +62,7 @@ def compile_pipeline(
 
     path = output or Path(f"{pipeline}.yaml")
     if path.suffix not in (".yaml", ".yml"):
-        raise BadParameter(f"KFP writes pipelines to .yaml files, not to {path}", do="give a name that ends in .yaml")
+        raise BadParameter(f"KFP writes pipelines to .yaml files, not to {path}", hint="give a name that ends in .yaml")
     made = load_pipeline(pipeline).build(load_resources(profile, settings, caching=caching))
     with disk_errors(path):
         compiler.Compiler().compile(made, str(path))
@@ -260,7 +260,7 @@ def verify_store(digests: tuple[str, ...], everything: bool, as_json: bool) -> N
     from pipelines.cli.store_text import verdicts_text
 
     if everything == bool(digests):
-        raise BadParameter("what to verify is not clear", do="give digests, or --all")
+        raise BadParameter("what to verify is not clear", hint="give digests, or --all")
     contents = Contents.of(open_store())
     verdicts = verify_in_store(contents, digests)
     damaged = [verdict for verdict in verdicts if verdict.problem]

@@ -26,7 +26,7 @@ def told(function: Callable[..., None]) -> Callable[..., None]:
             function(*args, **kwargs)
         except RecycleError as error:
             if kwargs.get("as_json"):
-                print_json({"error": type(error).__name__, "problem": error.problem, "do": error.do})
+                print_json({"error": type(error).__name__, "problem": error.problem, "do": error.hint})
             click.echo(f"Error: {error}", err=True)
             sys.exit(2 if isinstance(error, BadParameter) else 1)
         except KeyboardInterrupt:

@@ -54,7 +54,7 @@ class Contents:
             raise BadReference(
                 f"{start[:80]!r} begins the digests of {len(digests)} checkpoints in {self.store.uri}"
                 + (f" ({some}, …)" if some else ""),
-                do="give more of the digest" if some else "give a digest that `recycle store ls` shows",
+                hint="give more of the digest" if some else "give a digest that `recycle store ls` shows",
             )
         if digests[0] in self.damaged:
             raise self.damaged[digests[0]]
@@ -118,7 +118,7 @@ def parse_age(text: str) -> timedelta:
     """
     match = re.fullmatch(r"(\d{1,5})([smhd])", text.strip(), re.ASCII)
     if match is None:
-        raise BadParameter(f"the age is {text[:80]!r}, which is none", do="give an age such as 24h, 30m or 7d")
+        raise BadParameter(f"the age is {text[:80]!r}, which is none", hint="give an age such as 24h, 30m or 7d")
     return timedelta(seconds=int(match[1]) * SECONDS[match[2]])
 
 

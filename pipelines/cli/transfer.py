@@ -32,7 +32,7 @@ def transfer_references(
         source_base=layouts[0], source_tuned=layouts[1], target_base=layouts[2], scale=parse_scale(scale), dtype=dtype
     )
     if str(output.resolve()) in [layout.source.reference for layout in layouts]:
-        raise OutputConflict(f"{output} is one of the inputs", do="choose another output")
+        raise OutputConflict(f"{output} is one of the inputs", hint="choose another output")
     parents = {role: _parent(layout) for role, layout in zip(ROLES, layouts, strict=True)}
     job = Transfer(parents=parents, scale=scale, dtype=dtype, memory=memory, verified=verified)
     return transfer_to_folder(job, output)

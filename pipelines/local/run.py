@@ -169,18 +169,20 @@ class _Follower:
                 self._say(f"      {note}")
         elif kind == "failed":
             self._say(f"  ✗ {name}  {seconds:.1f} s")
-            self._failure = ProgramFailed(f"step {name!r} failed: {event['problem']}", do=self._next(event["do"]))
+            self._failure = ProgramFailed(f"step {name!r} failed: {event['problem']}", hint=self._next(event["do"]))
 
     def failure(self, error: ProgramFailed) -> RecycleError:
         """The error that tells best why the worker ended."""
         if self._failure is not None:
             return self._failure
         if self.killed:
-            return ProgramFailed(self.killed, do=self._next("free some memory"))
-        return ProgramFailed(f"the run ended without a word: {error.problem}", do=self._next(error.do))
+            return ProgramFailed(self.killed, hint=self._next("free some memory"))
+        return ProgramFailed(f"the run ended without a word: {error.problem}", hint=self._next(error.hint))
 
-    def _next(self, do: str) -> str:
-        return f"{do}; then run the same command again, finished work is reused (log: {_short(Path(self._result.log))})"
+    def _next(self, hint: str) -> str:
+        return (
+            f"{hint}; then run the same command again, finished work is reused (log: {_short(Path(self._result.log))})"
+        )
 
 
 def _keep_report(result: RunResult, folder: Path) -> None:

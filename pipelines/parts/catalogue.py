@@ -28,7 +28,7 @@ def load_pipeline(name: str) -> Pipeline:
         BadParameter: there is none.
     """
     if name not in PIPELINES:
-        raise BadParameter(f"there is no pipeline {name!r}", do=f"use one of {', '.join(PIPELINES)}")
+        raise BadParameter(f"there is no pipeline {name!r}", hint=f"use one of {', '.join(PIPELINES)}")
     found: Pipeline = getattr(import_module(PIPELINES[name]), name.replace("-", "_"))
     return found
 
@@ -46,7 +46,7 @@ def parse_parameters(name: str, assignments: Iterable[str]) -> dict[str, Any]:
         if not equals or key not in parameters:
             raise BadParameter(
                 f"{assignment!r} sets no parameter of {name}",
-                do=f"write -p name=value with one of {', '.join(sorted(parameters))}",
+                hint=f"write -p name=value with one of {', '.join(sorted(parameters))}",
             )
         parameters[key] = _parse(key, text, signature.parameters[key].annotation)
     return parameters
@@ -55,9 +55,9 @@ def parse_parameters(name: str, assignments: Iterable[str]) -> dict[str, Any]:
 def _parse(name: str, text: str, kind: Callable[[str], Any]) -> Any:  # noqa: ANN401 - str, float, int or bool
     if kind is bool:
         if text.lower() not in TRUE + FALSE:
-            raise BadParameter(f"{name} is {text!r}", do="write true or false")
+            raise BadParameter(f"{name} is {text!r}", hint="write true or false")
         return text.lower() in TRUE
     try:
         return kind(text)
     except ValueError:
-        raise BadParameter(f"{name} is {text!r}, which is not a {kind.__name__}", do="write a number") from None
+        raise BadParameter(f"{name} is {text!r}, which is not a {kind.__name__}", hint="write a number") from None

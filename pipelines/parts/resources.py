@@ -130,7 +130,7 @@ def quantity(text: str) -> float:
 def _layered(profile: str, seen: tuple[str, ...]) -> dict[str, Any]:
     """A profile over the one that it extends: `registry`, `parallelism`, and complete settings by step."""
     if profile in seen:
-        raise BadParameter(f"the profile {profile} extends itself", do="correct `extends`")
+        raise BadParameter(f"the profile {profile} extends itself", hint="correct `extends`")
     content = _read(profile)
     parent = content.pop("extends", None if profile == DEFAULT else DEFAULT)
     settings: dict[str, Any] = _layered(parent, (*seen, profile)) if parent else {"steps": {}}
@@ -148,14 +148,14 @@ def _read(profile: str) -> dict[str, Any]:
     if path.suffix not in (".yaml", ".yml") or not path.is_file():
         raise BadParameter(
             f"there is no resource profile {profile!r}",
-            do=f"choose one of {', '.join(shipped)}, or give the path of a .yaml file",
+            hint=f"choose one of {', '.join(shipped)}, or give the path of a .yaml file",
         )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadParameter(f"{path} is not YAML: {error}", do="correct it") from None
+        raise BadParameter(f"{path} is not YAML: {error}", hint="correct it") from None
     if not isinstance(content, dict) or not isinstance(content.get("steps") or {}, dict):
-        raise BadParameter(f"{path} is not a resource profile", do=f"compare it with those in {PROFILES}")
+        raise BadParameter(f"{path} is not a resource profile", hint=f"compare it with those in {PROFILES}")
     return content
 
 
@@ -165,7 +165,7 @@ def _assign(settings: dict[str, Any], assignment: str) -> None:
     if not equals or (not dot and place not in ("registry", "parallelism")):
         raise BadParameter(
             f"{assignment!r} sets nothing",
-            do="write STEP.SETTING=VALUE such as evaluate.gpus=2 or '*.storage_class=fast', or registry=VALUE",
+            hint="write STEP.SETTING=VALUE such as evaluate.gpus=2 or '*.storage_class=fast', or registry=VALUE",
         )
     if not dot:
         settings[place] = text
@@ -174,7 +174,7 @@ def _assign(settings: dict[str, Any], assignment: str) -> None:
     for each in STEPS if step == EVERY_STEP else (step,):
         if name not in StepResources.model_fields:
             raise BadParameter(
-                f"steps have no setting {name!r}", do=f"use one of {', '.join(StepResources.model_fields)}"
+                f"steps have no setting {name!r}", hint=f"use one of {', '.join(StepResources.model_fields)}"
             )
         structured = name in ("node_selector", "tolerations")
         settings["steps"][each][name] = _parsed(text, assignment) if structured else text
@@ -187,14 +187,14 @@ def _parsed(text: str, assignment: str) -> Any:  # noqa: ANN401 - the model chec
         why = " ".join(str(error).split())
         raise BadParameter(
             f"the value of {assignment!r} is not YAML: {why}",
-            do="write it like '{pool: a100}', or '[{key: nvidia.com/gpu, operator: Exists}]' for tolerations",
+            hint="write it like '{pool: a100}', or '[{key: nvidia.com/gpu, operator: Exists}]' for tolerations",
         ) from None
 
 
 def _check_step(step: str, *, where: str, also: str) -> None:
     if step not in (*STEPS, also):
         raise BadParameter(
-            f"{where} names the step {step!r}, which there is not", do=f"use {also} or {', '.join(STEPS)}"
+            f"{where} names the step {step!r}, which there is not", hint=f"use {also} or {', '.join(STEPS)}"
         )
 
 
@@ -204,13 +204,13 @@ def _checked(settings: dict[str, Any], profile: str) -> Resources:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:5])
         raise BadParameter(
-            f"these resources cannot be: {faults}", do=f"compare {profile} and what was set with those in {PROFILES}"
+            f"these resources cannot be: {faults}", hint=f"compare {profile} and what was set with those in {PROFILES}"
         ) from None
     for name, step in resources.steps.items():
         for kind, promised, limit in (("cpu", step.cpu, step.cpu_limit), ("memory", step.memory, step.memory_limit)):
             if quantity(promised) > quantity(limit):
                 raise BadParameter(
                     f"{name} is promised more {kind} ({promised}) than its limit allows ({limit})",
-                    do=f"raise {name}.{kind}_limit too",
+                    hint=f"raise {name}.{kind}_limit too",
                 )
     return resources

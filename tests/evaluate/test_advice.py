@@ -28,13 +28,13 @@ from components.evaluate.advice import advised
 )
 def test_what_a_harness_says_decides_what_to_do(said, advice):
     with pytest.raises(ProgramFailed) as failure, advised():
-        raise ProgramFailed(said, do="read its whole output in olmes-0.log")
+        raise ProgramFailed(said, hint="read its whole output in olmes-0.log")
     assert failure.value.problem == said
-    assert advice in failure.value.do
-    assert "olmes-0.log" in failure.value.do
+    assert advice in failure.value.hint
+    assert "olmes-0.log" in failure.value.hint
 
 
 def test_other_failures_pass():
     with pytest.raises(ProgramFailed) as failure, advised():
-        raise ProgramFailed("ended with exit code 1", do="read on")
-    assert failure.value.do == "read on"
+        raise ProgramFailed("ended with exit code 1", hint="read on")
+    assert failure.value.hint == "read on"

@@ -199,7 +199,7 @@ def test_a_line_is_measured_once(saved, monkeypatch):
     ("error", "told"),
     [
         (Unmeasured("the moon is full"), "the moon is full"),
-        (StorageFull("no room at /x", do="free some"), "no room at /x"),
+        (StorageFull("no room at /x", hint="free some"), "no room at /x"),
     ],
 )
 def test_what_cannot_be_measured_is_told_and_tried_again_next_time(saved, monkeypatch, error, told):

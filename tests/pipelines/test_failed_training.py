@@ -230,7 +230,7 @@ def end_with(events, monkeypatch):
     def run_program(command, *, on_line, **_):
         for step, event in events:
             on_line(EVENT_MARK + json.dumps({"step": step, "event": event, "outcome": {}, "problem": "p", "do": "d"}))
-        raise ProgramFailed("the worker ended", do="read on")
+        raise ProgramFailed("the worker ended", hint="read on")
 
     monkeypatch.setattr(local_run, "run_program", run_program)
     monkeypatch.setattr(local_run, "load_pipeline", lambda name: Mock())
@@ -262,7 +262,7 @@ def test_nothing_is_closed_where_every_step_said_how_it_ended(monkeypatch):
 def test_an_mlflow_that_is_gone_does_not_hide_why_a_run_ended(tmp_path, monkeypatch):
     def kill(command, *, on_line, **_):
         on_line(EVENT_MARK + json.dumps({"step": "transfer", "event": "started"}))
-        raise ProgramFailed("the worker ended", do="read on")
+        raise ProgramFailed("the worker ended", hint="read on")
 
     monkeypatch.setattr(local_run, "run_program", kill)
     monkeypatch.setattr(local_run, "load_pipeline", lambda name: Mock())

@@ -111,8 +111,8 @@ def test_an_unknown_transfer_is_told_with_the_closest_first():
     with pytest.raises(BadParameter) as caught:
         find_transfer("llama3.0-to-3.1")
     assert "'llama3.0-to-3.1'" in caught.value.problem
-    assert caught.value.do.startswith("use one of llama3:3.0-to-3.1, ")
-    assert all(name in caught.value.do for name in TRANSFERS)
+    assert caught.value.hint.startswith("use one of llama3:3.0-to-3.1, ")
+    assert all(name in caught.value.hint for name in TRANSFERS)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_an_unknown_transfer_is_told_with_the_closest_first():
 def test_an_unknown_release_is_told_with_the_closest_first(reference, closest):
     with pytest.raises(BadReference, match="names no release") as caught:
         open_source(reference)
-    assert caught.value.do.startswith(f"use one of {closest}")
+    assert caught.value.hint.startswith(f"use one of {closest}")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_a_server_that_ignores_it_gets_nothing(proxy, bucket_store, model):
     proxy.fail("replace", "PUT", MARKER, times=1000, status=200, headers={"ETag": '"0123456789abcdef"'})
     with pytest.raises(BadParameter, match="ignores If-None-Match") as failure:
         save_checkpoint(model, open_store())
-    assert "MinIO" in failure.value.do
+    assert "MinIO" in failure.value.hint
     assert [entry.key for entry in bucket_store.objects()] == [MARKER]
     assert len(proxy.requests("PUT")) == 2
 

@@ -292,7 +292,7 @@ class TestFaults:
         with pytest.raises(ServiceUnavailable, match=told) as failure:
             source.read(path, 5, 50)
         assert time.monotonic() - started < 5
-        assert "run it again later" in failure.value.do
+        assert "run it again later" in failure.value.hint
         fault.times = 2
         assert source.read(path, 5, 50) == content[5:55]
 
@@ -512,7 +512,7 @@ class TestToken:
         monkeypatch.setenv("HF_TOKEN", "hf_old")
         with pytest.raises(BadReference, match="refuses the token") as failure:
             HubSource.open("org/model")
-        assert "settings/tokens" in failure.value.do
+        assert "settings/tokens" in failure.value.hint
         assert len(hub.seen) == 1
 
     def test_that_expired(self, hub):
@@ -524,7 +524,7 @@ class TestToken:
         hub.add("org/other", folder, gated=True)
         with pytest.raises(BadReference, match="account of the token") as failure:
             HubSource.open("org/other").read("config.json")
-        assert f"{hub.url}/org/other" in failure.value.do
+        assert f"{hub.url}/org/other" in failure.value.hint
 
     def test_that_may_not_see_the_model(self, hub, folder):
         hub.add("org/secret", folder, private=True)
@@ -536,7 +536,7 @@ class TestErrors:
     def test_no_such_repository(self, hub):
         with pytest.raises(BadReference, match="no model org/nothing, or it is private") as failure:
             HubSource.open("org/nothing")
-        assert "HF_TOKEN" in failure.value.do
+        assert "HF_TOKEN" in failure.value.hint
         assert len(hub.seen) == 1
 
     def test_gated(self, hub, folder, tmp_path):
@@ -545,8 +545,8 @@ class TestErrors:
         for attempt in (lambda: source.read("config.json"), lambda: copied(source, tmp_path / "w")):
             with pytest.raises(BadReference, match="gated, and no token is set") as failure:
                 attempt()
-            assert f"{hub.url}/org/gated" in failure.value.do
-            assert "HF_TOKEN" in failure.value.do
+            assert f"{hub.url}/org/gated" in failure.value.hint
+            assert "HF_TOKEN" in failure.value.hint
 
     def test_no_such_revision_names_the_nearest_first(self, hub, folder):
         for step in (1000, 2000, 6000):
@@ -554,7 +554,7 @@ class TestErrors:
         hub.add("org/model", folder, tag="v1")
         with pytest.raises(BadReference, match="has no revision stage2-ingredient1-step6001-tokens26B") as failure:
             HubSource.open("org/model@stage2-ingredient1-step6001-tokens26B")
-        assert "such as stage2-ingredient1-step6000-tokens26B," in failure.value.do
+        assert "such as stage2-ingredient1-step6000-tokens26B," in failure.value.hint
 
     def test_no_such_revision_and_no_list_of_them(self, hub):
         hub.fail("status", "/refs", body=b"<html>")
@@ -579,7 +579,7 @@ class TestErrors:
             monkeypatch.setenv("HF_ENDPOINT", f"http://user:secret@127.0.0.1:{unused.getsockname()[1]}/")
             with pytest.raises(ServiceUnavailable, match=r"cannot be reached.*refused") as failure:
                 HubSource.open("org/model")
-        assert "HF_ENDPOINT" in failure.value.do
+        assert "HF_ENDPOINT" in failure.value.hint
         assert "secret" not in str(failure.value)
 
     @pytest.mark.parametrize("endpoint", ["hub.example", "ftp://hub.example", "file:///etc", "http://", "https://a b"])

@@ -119,7 +119,7 @@ def test_bytes_that_are_not_what_the_source_records_are_refused_and_not_kept(dra
     source = Memory({"w": content})
     with pytest.raises(DigestMismatch, match="w of memory:") as failure:
         copy_file(source, listed("w", content, **known), draft, lambda done: None)
-    assert "run the same command again" in failure.value.do
+    assert "run the same command again" in failure.value.hint
     assert named(draft) == set()
     assert draft.finished("w") is None
 
@@ -158,7 +158,7 @@ class Failing(Memory):
 
     def read_into(self, path, start, buffer):
         if start == self.at:
-            raise ServiceUnavailable("the server went away", do="wait")
+            raise ServiceUnavailable("the server went away", hint="wait")
         super().read_into(path, start, buffer)
 
 

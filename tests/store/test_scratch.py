@@ -32,7 +32,7 @@ class Counting(FolderSource):
         with (self.path.parent / "asked").open("a") as asked:
             asked.write(f"{path} {start}\n")
         if path == "model.safetensors" and start == self.fails_at:
-            raise ServiceUnavailable("the server went away", do="wait")
+            raise ServiceUnavailable("the server went away", hint="wait")
         super().read_into(path, start, buffer)
         if path == "model.safetensors" and self.flips:
             buffer[0] ^= 1
@@ -174,7 +174,7 @@ def test_one_that_is_damaged_while_it_is_used_is_told(model, checkpoint, folder,
             scratch_copy(checkpoint, FolderSource(path=model), folder),
         ):
             pytest.fail("it is not whole")
-    assert "run the same command again" in refused.value.do
+    assert "run the same command again" in refused.value.hint
     assert caplog.text.count("waiting") == 1
     with scratch_copy(checkpoint, FolderSource(path=model), folder):
         assert is_whole(folder, checkpoint)

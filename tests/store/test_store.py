@@ -450,7 +450,7 @@ class TestBrokenOff:
 
     def test_work_that_is_refused_leaves_no_staging(self, store):
         def refuse(folder):
-            raise BadParameter("no", do="nothing")
+            raise BadParameter("no", hint="nothing")
 
         with pytest.raises(BadParameter):
             store.once("work", lambda: None, refuse)
@@ -748,7 +748,7 @@ class TestLocalCopyOfABucket:
         monkeypatch.setattr(S3Source, "read_into", lambda *_: pytest.fail("bytes were read"))
         with pytest.raises(StorageFull, match=r"1\.0 kB are free") as failure, local_copy(saved, self.store):
             pytest.fail("it was handed out")
-        assert "RECYCLE_HOME" in failure.value.do
+        assert "RECYCLE_HOME" in failure.value.hint
         assert list((settings.home() / "scratch").iterdir()) == []
 
     def test_a_folder_with_the_files_needs_no_copy(self, tmp_path, moved):

@@ -517,10 +517,10 @@ def events(step: str, *, notes: tuple[str, ...] = (), **outcome: object) -> str:
     )
 
 
-def failure(step: str, problem: str, do: str) -> str:
+def failure(step: str, problem: str, hint: str) -> str:
     """The log of a step that failed with an error of ours."""
     started = {"step": step, "event": "started"}
-    return _log_of(started, {"step": step, "event": "failed", "problem": problem, "do": do}) + "Traceback …\n"
+    return _log_of(started, {"step": step, "event": "failed", "problem": problem, "do": hint}) + "Traceback …\n"
 
 
 def _log_of(*documents: dict) -> str:

@@ -107,7 +107,7 @@ def test_under_kfps_plugin_its_run_is_used_and_its_parameters_are_left_to_it(hom
 def fail(step, problem="λ is 7"):
     fresh()
     with pytest.raises(BadParameter), track(step):
-        raise BadParameter(problem, do="change it")
+        raise BadParameter(problem, hint="change it")
 
 
 def test_why_a_step_failed_stands_beside_it_and_beside_the_pipeline(home):

@@ -213,7 +213,7 @@ def test_what_cannot_be_looked_at_now_is_skipped_told_and_not_forgotten(world, w
 
     def gated(reference):
         if "gated" in reference:
-            raise BadReference("it is gated", do="ask")
+            raise BadReference("it is gated", hint="ask")
         return Judgement(content="a" * 64)
 
     found = watch(look=gated)
@@ -229,7 +229,7 @@ def test_one_that_cannot_be_read_does_not_keep_the_older_ones_waiting(world, wat
 
     def unreadable(reference):
         if "r1" not in reference:
-            raise ServiceUnavailable("its weights time out", do="wait")
+            raise ServiceUnavailable("its weights time out", hint="wait")
         return Judgement(content="a" * 64)
 
     found = watch(look=unreadable)
@@ -244,7 +244,7 @@ def test_an_outage_is_no_verdict_and_ends_the_look(world, watch):
 
     def down(reference):
         asked.append(reference)
-        raise ServiceUnavailable("the hub is down", do="wait")
+        raise ServiceUnavailable("the hub is down", hint="wait")
 
     found = watch(look=down)
     assert (len(asked), found.taken, found.events) == (3, "", [])
@@ -254,7 +254,7 @@ def test_an_outage_is_no_verdict_and_ends_the_look(world, watch):
 
 def test_a_place_that_cannot_be_listed_fails_the_tick_and_changes_nothing(world, watch):
     def down():
-        raise ServiceUnavailable("the hub is down", do="wait")
+        raise ServiceUnavailable("the hub is down", hint="wait")
 
     with pytest.raises(ServiceUnavailable):
         watch(place=Place(listed=down))

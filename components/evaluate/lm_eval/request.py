@@ -138,7 +138,7 @@ def _score(
     if abs(score - mean) > TOLERANCE:
         raise BadParameter(
             f"{task.metric} of {task.name} is {score}, and its questions have the mean {mean}",
-            do="name a metric in the suite that is the mean of its questions': differences are judged question by "
+            hint="name a metric in the suite that is the mean of its questions': differences are judged question by "
             "question",
         )
     return TaskScore(
@@ -155,13 +155,13 @@ def _samples(task: LmEvalTask, figures: Mapping[str, Any], rows: Sequence[Mappin
     if task.metric not in figures:
         known = ", ".join(name for name in figures if "," in name and "_stderr," not in name)
         raise BadParameter(
-            f"the task {task.name} has no metric {task.metric!r}", do=f"write one of {known} in the suite"
+            f"the task {task.name} has no metric {task.metric!r}", hint=f"write one of {known} in the suite"
         )
     metric, filter_name = task.metric.split(",")
     chosen = [row for row in rows if row["filter"] == filter_name]
     samples = [_sample(task, metric, row) for row in sorted(chosen, key=lambda row: int(row["doc_id"]))]
     if len({sample.id for sample in samples}) < len(samples):
-        raise BadParameter(f"the data of {task.name} has an id twice", do="give every row an id of its own, or none")
+        raise BadParameter(f"the data of {task.name} has an id twice", hint="give every row an id of its own, or none")
     return samples
 
 
@@ -186,17 +186,17 @@ def _in_unit_interval(value: object, task: LmEvalTask) -> float:
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise ProgramFailed(
             f"lm-eval's {task.metric} of {task.name} is {value!r}, which is no number",
-            do="look at the replies in the harness's own output",
+            hint="look at the replies in the harness's own output",
         )
     if not 0 <= value <= 1:
         raise BadParameter(
             f"{task.metric} of {task.name} is {value}, outside of 0 to 1",
-            do="name a metric between 0 and 1 in the suite",
+            hint="name a metric between 0 and 1 in the suite",
         )
     return float(value)
 
 
 def _incomplete(what: str) -> ProgramFailed:
     return ProgramFailed(
-        f"lm-eval ended without an error but left {what}", do="read its output, and run the evaluation again"
+        f"lm-eval ended without an error but left {what}", hint="read its output, and run the evaluation again"
     )

@@ -86,13 +86,13 @@ def find_subtasks(olmes: Olmes, suite: OlmesSuite) -> dict[str, list[str]]:
         if subtasks is None:
             raise BadParameter(
                 f"OLMES at {olmes.checkout} has no task {name!r}, nor a suite of that name that is a macro average",
-                do=f"choose from `{olmes.python} -m oe_eval.launch --list-tasks --list-task-suites`, run there",
+                hint=f"choose from `{olmes.python} -m oe_eval.launch --list-tasks --list-task-suites`, run there",
             )
         asked += subtasks
     twice = sorted({name for name in asked if asked.count(name) > 1})
     if twice:
         raise BadParameter(
-            f"the suite {suite.name} asks {twice[0]} twice, alone or in OLMES's suites", do="leave one of them out"
+            f"the suite {suite.name} asks {twice[0]} twice, alone or in OLMES's suites", hint="leave one of them out"
         )
     return found
 
@@ -130,5 +130,5 @@ def _check_gpu(olmes: Olmes) -> None:
     if olmes.vllm and olmes.gpus == 1 and visible != "0":
         raise BadParameter(
             f"CUDA_VISIBLE_DEVICES is {visible!r}, but OLMES with vLLM takes the first GPU where it sees only one",
-            do="give the step a container that has only the wanted GPU, or set it to 0, or to more than one GPU",
+            hint="give the step a container that has only the wanted GPU, or set it to 0, or to more than one GPU",
         )

@@ -162,5 +162,5 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def _unsound(what: str) -> ProgramFailed:
     return ProgramFailed(
-        f"OLMES ended without an error but left {what}", do="read its output, and run the evaluation again"
+        f"OLMES ended without an error but left {what}", hint="read its output, and run the evaluation again"
     )

@@ -80,7 +80,7 @@ def read_examples(dataset: Dataset) -> Iterator[Example]:
     for found, example in enumerate(examples, start=1):
         yield example if len(parts) == 1 and parts[0].weight == 1 else replace(example, row=found)
     if not found:
-        raise BadParameter(f"the dataset {text_of(dataset)} is empty", do=COLUMNS)
+        raise BadParameter(f"the dataset {text_of(dataset)} is empty", hint=COLUMNS)
 
 
 def check_dataset(dataset: Dataset) -> None:
@@ -156,7 +156,7 @@ def _examples(name: str) -> Iterator[Example]:
     if left_out > MOST_LEFT_OUT * number:
         raise BadParameter(
             f"{left_out} of the {number} rows of {name} cannot be learned from; {first}",
-            do=f"choose a dataset of conversations: {COLUMNS}",
+            hint=f"choose a dataset of conversations: {COLUMNS}",
         )
     if left_out:
         logger.warning("%d of the %d rows of %s are left out; %s", left_out, number, name, first)
@@ -177,7 +177,7 @@ def _rows(name: str) -> Iterable[Any]:
 def _file(name: str) -> Path:
     path = Path(name)
     if path.suffix not in (".jsonl", ".parquet") or not path.is_file():
-        raise BadParameter(f"there is no dataset {name!r}", do=f"give {FORMS}")
+        raise BadParameter(f"there is no dataset {name!r}", hint=f"give {FORMS}")
     return path
 
 
@@ -204,7 +204,7 @@ def _parquet_rows(path: Path) -> Iterator[Any]:
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
-        raise BadParameter(f"{path} cannot be read as Parquet ({error})", do="write it again") from None
+        raise BadParameter(f"{path} cannot be read as Parquet ({error})", hint="write it again") from None
 
 
 def _example(row: Any, number: int) -> Example:  # noqa: ANN401 - whatever the file holds
@@ -247,4 +247,4 @@ def _conversation(messages: tuple[dict[str, str], ...], number: int, learn_from:
 
 
 def _bad_row(number: int, problem: str) -> BadParameter:
-    return BadParameter(f"row {number} of the dataset {problem}", do=COLUMNS)
+    return BadParameter(f"row {number} of the dataset {problem}", hint=COLUMNS)

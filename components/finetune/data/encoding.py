@@ -67,7 +67,8 @@ def encode(examples: Sequence[Example], tokenizer: Any, *, max_length: int) -> l
     learned = [example for example in cut if any(label != IGNORED for label in example.labels[1:])]
     if not learned:
         raise BadParameter(
-            f"no answer of the dataset begins within {max_length} tokens", do="raise max_sequence_length in the recipe"
+            f"no answer of the dataset begins within {max_length} tokens",
+            hint="raise max_sequence_length in the recipe",
         )
     return learned
 
@@ -78,7 +79,7 @@ def _mark_conversations(conversations: Sequence[Conversation], tokenizer: Any) -
     if not tokenizer.chat_template:
         raise BadParameter(
             "the base has no chat template, so conversations cannot be written as its text",
-            do="add a chat_template.jinja to the base, or give rows of prompt and completion",
+            hint="add a chat_template.jinja to the base, or give rows of prompt and completion",
         )
     return [_mark_conversation(conversation, tokenizer) for conversation in conversations]
 
@@ -97,7 +98,7 @@ def _mark_conversation(conversation: Conversation, tokenizer: Any) -> _Marked:  
             raise BadParameter(
                 f"row {conversation.row}: the chat template writes the beginning of this conversation differently "
                 "once it goes on, so the prompt of an answer cannot be told",
-                do="split the conversation, one row for each answer, or use a template that only appends",
+                hint="split the conversation, one row for each answer, or use a template that only appends",
             )
         spans.append((len(prompt), len(through)))
     return _Marked(row=conversation.row, text=text, spans=spans)
@@ -134,7 +135,7 @@ def _check_turn_ends(example: Encoded, tokenizer: Any) -> None:  # noqa: ANN401
         raise BadParameter(
             f"the chat template does not end the assistant's turn with the tokenizer's eos_token "
             f"({tokenizer.eos_token!r}), so the model would never learn to stop",
-            do="write it at the end of assistant turns in the chat template, or name the right eos_token in "
+            hint="write it at the end of assistant turns in the chat template, or name the right eos_token in "
             "tokenizer_config.json",
         )
 

@@ -87,13 +87,14 @@ def _training_files(repo: str, info: "DatasetInfo") -> list["RepoSibling"]:
     if not chosen:
         raise BadReference(
             f"the dataset {repo} has no JSONL or Parquet files of a split {SPLIT!r}",
-            do=f"choose a file, download it and give its path; it has {', '.join(sorted(found)[:5]) or 'none to give'}",
+            hint="choose a file, download it and give its path; it has "
+            f"{', '.join(sorted(found)[:5]) or 'none to give'}",
         )
     hostile = next((name for name in chosen if not is_plain(name)), None)
     if hostile is not None:
         raise BadReference(
             f"the dataset {repo} names the file {hostile!r}, which is not a plain relative path",
-            do="do not use this dataset",
+            hint="do not use this dataset",
         )
     return [found[name] for name in chosen]
 
@@ -121,7 +122,7 @@ def _fetch(repo: str, commit: str, sibling: "RepoSibling", folder: Path) -> Path
     if not _is(path, sibling):
         path.unlink()
         raise DigestMismatch(
-            f"{sibling.rfilename} of {repo}@{commit} is not what the hub's listing says", do="run it again"
+            f"{sibling.rfilename} of {repo}@{commit} is not what the hub's listing says", hint="run it again"
         )
     mark.touch()
     return path
@@ -154,13 +155,13 @@ def _hub_errors(place: str) -> Iterator[None]:
     try:
         yield
     except errors.HFValidationError:
-        raise BadReference(f"{place!r} cannot be a dataset of the hub", do="give hub:owner/name@revision") from None
+        raise BadReference(f"{place!r} cannot be a dataset of the hub", hint="give hub:owner/name@revision") from None
     except (http_error, errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         if isinstance(error, errors.HfHubHTTPError) and error.response.status_code in (401, 403, 404):
             raise _refused(place, error) from None
         raise ServiceUnavailable(
             f"the hub does not give the dataset {place} ({type(error).__name__})",
-            do="check the network, HF_ENDPOINT and HF_HUB_OFFLINE, then run it again: what was copied is kept",
+            hint="check the network, HF_ENDPOINT and HF_HUB_OFFLINE, then run it again: what was copied is kept",
         ) from None
 
 
@@ -168,10 +169,10 @@ def _refused(place: str, error: Exception) -> RecycleError:
     from huggingface_hub import errors
 
     if isinstance(error, errors.RevisionNotFoundError):
-        return BadReference(f"there is no dataset {place}: no such revision", do="check what follows the @")
+        return BadReference(f"there is no dataset {place}: no such revision", hint="check what follows the @")
     if isinstance(error, errors.GatedRepoError):
-        do = "accept its conditions on its page, and set HF_TOKEN to a token of that account"
-        return BadReference(f"the dataset {place} is gated", do=do)
+        hint = "accept its conditions on its page, and set HF_TOKEN to a token of that account"
+        return BadReference(f"the dataset {place} is gated", hint=hint)
     return BadReference(
-        f"the hub has no dataset {place}, or it is private", do="check the name, or set HF_TOKEN to a token that may"
+        f"the hub has no dataset {place}, or it is private", hint="check the name, or set HF_TOKEN to a token that may"
     )

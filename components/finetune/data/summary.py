@@ -80,12 +80,12 @@ def _all_learned(example: Example) -> tuple[dict[str, str], ...]:
     if isinstance(example, Completion):
         raise BadParameter(
             f"row {example.row} of the dataset is plain text, and Open-Instruct learns from conversations only",
-            do="give the rows `messages`, or choose a recipe for trl",
+            hint="give the rows `messages`, or choose a recipe for trl",
         )
     if any(message["role"] == "assistant" for message in example.messages[: example.learn_from]):
         raise BadParameter(
             f"row {example.row} of the dataset has an assistant turn in its prompt, and Open-Instruct learns them all",
-            do="give the rows `messages` with the turns to learn, or choose a recipe for trl",
+            hint="give the rows `messages` with the turns to learn, or choose a recipe for trl",
         )
     return example.messages
 

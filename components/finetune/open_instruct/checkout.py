@@ -63,7 +63,7 @@ def find_checkout() -> Checkout:
     if missing:
         raise BadParameter(
             f"the environment of {python} lacks {', '.join(missing)}",
-            do="install Open-Instruct's requirements there, or set RECYCLE_OPEN_INSTRUCT_PYTHON to another python",
+            hint="install Open-Instruct's requirements there, or set RECYCLE_OPEN_INSTRUCT_PYTHON to another python",
         )
     return Checkout(
         folder=folder,
@@ -112,12 +112,12 @@ def _folder() -> Path:
     if folder is None:
         raise BadParameter(
             "the recipe is for Open-Instruct, and RECYCLE_OPEN_INSTRUCT does not say where that is",
-            do=f"clone https://github.com/allenai/open-instruct at {TESTED_COMMIT[:7]}, install it into its .venv, and "
-            "set RECYCLE_OPEN_INSTRUCT to the clone; or choose a recipe for trl",
+            hint=f"clone https://github.com/allenai/open-instruct at {TESTED_COMMIT[:7]}, install it into its .venv, "
+            "and set RECYCLE_OPEN_INSTRUCT to the clone; or choose a recipe for trl",
         )
     if not (folder / SCRIPT).is_file():
         raise BadParameter(
-            f"RECYCLE_OPEN_INSTRUCT is {folder}, which has no {SCRIPT}", do="set it to a checkout of Open-Instruct"
+            f"RECYCLE_OPEN_INSTRUCT is {folder}, which has no {SCRIPT}", hint="set it to a checkout of Open-Instruct"
         )
     return folder
 
@@ -127,7 +127,7 @@ def _python(folder: Path) -> Path:
     if not os.access(python, os.X_OK) or python.is_dir():
         raise BadParameter(
             f"Open-Instruct's python would be {python}, which is no program",
-            do="install its environment there, or set RECYCLE_OPEN_INSTRUCT_PYTHON to the python that has it",
+            hint="install its environment there, or set RECYCLE_OPEN_INSTRUCT_PYTHON to the python that has it",
         )
     return python
 
@@ -143,7 +143,7 @@ def _commit(folder: Path, sources: str) -> str:
         return TESTED_COMMIT
     raise BadParameter(
         f"{folder} does not tell which commit of Open-Instruct it is",
-        do=f"clone it with git, or write the commit into {folder / COMMIT_FILE}",
+        hint=f"clone it with git, or write the commit into {folder / COMMIT_FILE}",
     )
 
 
@@ -154,6 +154,6 @@ def _probe(python: Path) -> dict[str, Any]:
         found = json.loads(lines[-1])
     except (IndexError, ValueError):
         raise ProgramFailed(
-            f"{python} does not tell what Open-Instruct's environment has", do=f"run it by hand: {python} {PROBE}"
+            f"{python} does not tell what Open-Instruct's environment has", hint=f"run it by hand: {python} {PROBE}"
         ) from None
     return dict(found)

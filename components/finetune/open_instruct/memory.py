@@ -67,7 +67,7 @@ class ModelSize:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadCheckpoint(
                 f"config.json of {folder} does not tell the model's sizes ({type(error).__name__}: {error})",
-                do="give a base of a decoder family such as Llama or OLMo 2",
+                hint="give a base of a decoder family such as Llama or OLMo 2",
             ) from None
         return cls(parameters=parameters, layers=layers, hidden=hidden, vocabulary=vocabulary)
 
@@ -114,7 +114,7 @@ def fit(recipe: OpenInstructRecipe, hardware: Hardware, size: ModelSize) -> Laun
     if not hardware.bfloat16:
         raise BadParameter(
             f"{hardware.name or 'the GPU'} does not compute in bfloat16, which Open-Instruct trains in",
-            do="use GPUs of compute capability 8.0 or newer, such as A100 or H100",
+            hint="use GPUs of compute capability 8.0 or newer, such as A100 or H100",
         )
     if recipe.effective_batch_size % (hardware.devices * MICRO_BATCH):
         raise _does_not_divide(recipe, hardware)
@@ -160,7 +160,7 @@ def _does_not_divide(recipe: OpenInstructRecipe, hardware: Hardware) -> BadParam
     return BadParameter(
         f"the recipe {recipe.name} learns from {recipe.effective_batch_size} conversations a step, which do not divide "
         f"over {hardware.devices} {what}",
-        do=f"run on {fewer} of them ({how}), or change effective_batch_size in a recipe of your own",
+        hint=f"run on {fewer} of them ({how}), or change effective_batch_size in a recipe of your own",
     )
 
 
@@ -171,7 +171,7 @@ def _does_not_fit(recipe: OpenInstructRecipe, hardware: Hardware, size: ModelSiz
     return BadParameter(
         f"training {size.parameters / GB:.2f} billion parameters at {recipe.max_sequence_length} tokens would take "
         f"{spared} about {tried.device_bytes / GB:.1f} GB on each of {devices}, of which {USABLE:.0%} can be used",
-        do=_more(recipe, hardware, size),
+        hint=_more(recipe, hardware, size),
     )
 
 

@@ -102,12 +102,12 @@ class Watch:
         """What to tell when the program, whose output is in `log`, has failed with `error`."""
         if self._told is not None:
             return self._told
-        what, do = "", error.do
+        what, hint = "", error.hint
         if self._symptoms:
             _, meaning, advice = SYMPTOMS[min(self._symptoms)]
-            what, do = f": {meaning}", f"{advice}; {error.do}"
+            what, hint = f": {meaning}", f"{advice}; {error.hint}"
         said = "".join(f"\n  | {line[:500]}" for line in last_words(log))
-        return ProgramFailed(f"Open-Instruct failed{what}; before it was stopped:{said}\n{error.problem}", do=do)
+        return ProgramFailed(f"Open-Instruct failed{what}; before it was stopped:{said}\n{error.problem}", hint=hint)
 
     def _data(self, event: dict[str, int]) -> None:
         self.rows = event
@@ -121,7 +121,7 @@ class Watch:
             self._told = BadParameter(
                 f"{event['rows']} conversations, {event['dropped']} of them without an answer within the sequence "
                 f"length, do not fill one batch of {event['batch']}",
-                do="give more or shorter conversations, or lower effective_batch_size in a recipe of your own",
+                hint="give more or shorter conversations, or lower effective_batch_size in a recipe of your own",
             )
 
     def _resumed(self, event: dict[str, int]) -> None:
@@ -131,7 +131,7 @@ class Watch:
     def _not_finite(self, event: dict[str, Any]) -> None:
         self._told = ProgramFailed(
             f"the loss became {event['loss']} by step {event['step']}",
-            do="lower the learning rate in a recipe of your own, and check the base and the data",
+            hint="lower the learning rate in a recipe of your own, and check the base and the data",
         )
 
     def _step(self, event: dict[str, float]) -> None:

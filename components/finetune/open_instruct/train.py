@@ -120,7 +120,7 @@ def plan(work: Work, layout: Layout) -> Launch:
     if work.data.rows < work.recipe.effective_batch_size:
         raise BadParameter(
             f"the dataset has {work.data.rows} rows, fewer than the {work.recipe.effective_batch_size} of one batch",
-            do="give more rows, or lower effective_batch_size in a recipe of your own",
+            hint="give more rows, or lower effective_batch_size in a recipe of your own",
         )
     size = ModelSize.read(work.base, layout.parameters)
     tokenizer = load_tokenizer(work.base)
@@ -134,13 +134,13 @@ def _check_base(layout: Layout) -> None:
     if others:
         raise BadCheckpoint(
             f"{layout.source.reference} has tensors stored as {', '.join(others)}, which cannot be trained in bfloat16",
-            do="give a base in bfloat16, float16 or float32",
+            hint="give a base in bfloat16, float16 or float32",
         )
     if not layout.has(TOKENIZER_CONFIG):
         raise BadCheckpoint(
             f"{layout.source.reference} has no {TOKENIZER_CONFIG}, which names the tokens that conversations are "
             "written with",
-            do="copy it from where the checkpoint comes from",
+            hint="copy it from where the checkpoint comes from",
         )
 
 
@@ -226,9 +226,9 @@ def _read_state(trained: Path) -> "dict[str, torch.Tensor]":
             name: tensor for path in sorted(trained.glob("*.safetensors")) for name, tensor in load_file(path).items()
         }
     except (SafetensorError, OSError) as error:
-        raise ProgramFailed(f"Open-Instruct's result cannot be read ({error})", do="run it again") from None
+        raise ProgramFailed(f"Open-Instruct's result cannot be read ({error})", hint="run it again") from None
     if not state:
-        raise ProgramFailed("Open-Instruct ended without an error but left no weights", do="read its output")
+        raise ProgramFailed("Open-Instruct ended without an error but left no weights", hint="read its output")
     return state
 
 

@@ -58,12 +58,12 @@ def load_model(base: Path) -> PreTrainedModel:
             output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise BadCheckpoint(f"the model in {base} cannot be loaded ({error})", do="check its config.json") from None
+        raise BadCheckpoint(f"the model in {base} cannot be loaded ({error})", hint="check its config.json") from None
     wrong = {kind: names for kind, names in info.items() if names}
     if wrong:
         raise BadCheckpoint(
             f"{base} does not hold the tensors that its config.json promises: {wrong}",
-            do="check tie_word_embeddings and the sizes in config.json against the weights",
+            hint="check tie_word_embeddings and the sizes in config.json against the weights",
         )
     return model
 
@@ -176,7 +176,7 @@ class Watch(TrainerCallback):  # type: ignore[misc] # transformers is not analys
         if not math.isfinite(loss):
             raise ProgramFailed(
                 f"the loss became {loss} by step {state.global_step}",
-                do="lower the learning rate, or train with precision float32",
+                hint="lower the learning rate, or train with precision float32",
             )
         figures = {
             "loss": loss,

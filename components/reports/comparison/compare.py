@@ -56,7 +56,7 @@ def compare(
             outside [0, 1].
     """
     if not 0 <= tolerance <= 1:
-        raise BadParameter(f"the tolerance is {tolerance}", do="give a share of the score from 0 to 1, such as 0.02")
+        raise BadParameter(f"the tolerance is {tolerance}", hint="give a share of the score from 0 to 1, such as 0.02")
     table = score_table(models)
     gate = decide(
         against_base=table.lead("target base"),

@@ -66,7 +66,7 @@ def model_of(models: tuple[Model, ...], role: Role) -> Model:
             return model
     raise BadParameter(
         f"no {role} model was evaluated",
-        do="evaluate the target base, the recycled and the source fine-tuned model on the same suite",
+        hint="evaluate the target base, the recycled and the source fine-tuned model on the same suite",
     )
 
 
@@ -80,4 +80,4 @@ def check_roles(models: tuple[Model, ...]) -> None:
         if role != OPTIONAL:
             model_of(models, role)
         if sum(model.role == role for model in models) > 1:
-            raise BadParameter(f"two models are given as the {role}", do="give one model for each role")
+            raise BadParameter(f"two models are given as the {role}", hint="give one model for each role")

@@ -253,5 +253,5 @@ def _name(place: Bucket) -> str:
 def _taken(checkpoint: Checkpoint) -> OutputConflict:
     return OutputConflict(
         f"the unfinished {checkpoint.name} at {checkpoint.uri} was just taken for garbage and removed",
-        do="run the same command again: it begins anew, in another place if `recycle store gc` still holds this one",
+        hint="run the same command again: it begins anew, in another place if `recycle store gc` still holds this one",
     )

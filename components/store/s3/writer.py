@@ -161,14 +161,14 @@ class S3Output:
             raise DigestMismatch(
                 f"{self._place.uri}/{self._path} came to the sha256 {sha256} here, but another process that did the "
                 "same wrote other bytes",
-                do="run the same command again; one of the two got damaged bytes",
+                hint="run the same command again; one of the two got damaged bytes",
             )
         found = self._place.head(self._path)
         if found is None or found.size != self._size:
             raise ServiceUnavailable(
                 f"{self._place.uri}/{self._path} has {found.size if found else 'no'} bytes after {self._size} were "
                 "written",
-                do="check the server; then run the same command again",
+                hint="check the server; then run the same command again",
             )
         _keep(self._place, self._path, Finished(size=self._size, sha256=sha256, note=note, etag=found.etag))
 
@@ -219,7 +219,7 @@ class S3Output:
         if found is None or found.size != self._size:
             raise OutputConflict(
                 f"the upload of {self._place.uri}/{self._path} was removed while it was being written",
-                do="run the same command again, once nobody else cleans the store",
+                hint="run the same command again, once nobody else cleans the store",
             )
         self._others = True
 

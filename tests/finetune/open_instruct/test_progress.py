@@ -7,7 +7,7 @@ from components.finetune.open_instruct.command import MARK
 from components.finetune.open_instruct.progress import Watch
 
 DATA = {"rows": 20, "dropped": 1, "left_out": 3, "cut": 2, "batch": 4, "tokens": 100, "learned_tokens": 40}
-ENDED = ProgramFailed("python ended with exit code 1; its last lines: | x", do="read its whole output in a.log")
+ENDED = ProgramFailed("python ended with exit code 1; its last lines: | x", hint="read its whole output in a.log")
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_loss_that_is_no_number(watch, tmp_path):
     told = watch.failure(ENDED, tmp_path / "log")
     assert isinstance(told, ProgramFailed)
     assert told.problem == "the loss became nan by step 7"
-    assert "learning rate" in told.do
+    assert "learning rate" in told.hint
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_failure_is_told_with_what_it_most_likely_is(watch, tmp_path, line, wh
     assert told.problem.startswith("Open-Instruct failed: ")
     assert what in told.problem.splitlines()[0]
     assert ENDED.problem in told.problem
-    assert told.do.endswith(ENDED.do)
+    assert told.hint.endswith(ENDED.hint)
 
 
 def test_the_program_s_own_last_words_come_before_the_launcher_s(watch, tmp_path):

@@ -174,7 +174,7 @@ def failing_removal(store, place, monkeypatch):
 
         def refused(bucket, key, **how):
             if f"{bucket.uri}/" == place and key != MANIFEST:
-                raise BadReference("not permitted", do="ask")
+                raise BadReference("not permitted", hint="ask")
             delete(bucket, key, **how)
 
         monkeypatch.setattr(Bucket, "delete", refused)
@@ -727,7 +727,7 @@ class TestBucketGarbage:
             patched.setattr(type(bucket), "publish", lambda *arguments: publish(*arguments))
             with pytest.raises(OutputConflict, match="taken for garbage") as failure:
                 save(bucket, tmp_path / "model")
-        assert "run the same command again" in failure.value.do
+        assert "run the same command again" in failure.value.hint
         assert bucket.checkpoints() == []
         (found,) = drafts(bucket.garbage(datetime.now(UTC)))
         assert not found.remove(), "another that is at it is left alone"
@@ -971,7 +971,7 @@ class TestBucketGarbage:
     def test_a_server_that_does_not_list_uploads_is_no_hindrance(self, bucket, monkeypatch):
         def refused(place, key=None):
             if key is None:
-                raise BadReference("AccessDenied", do="ask")
+                raise BadReference("AccessDenied", hint="ask")
             return ()
 
         monkeypatch.setattr(Bucket, "incomplete", refused)

@@ -187,7 +187,7 @@ def test_a_refusal_is_told_at_once(proxy, bucket_store, upload, code, operation)
         act(bucket_store, upload)
     assert type(failure.value) is error
     assert queued.hits == 1
-    assert word in failure.value.do
+    assert word in failure.value.hint
     if code != "NoSuchBucket":
         assert f"{code}: for this reason" in failure.value.problem
     else:
@@ -202,7 +202,7 @@ def test_says_which_object_which_range_what_the_server_said_and_what_to_do(proxy
         f"{proxy.url} does not read bytes 300-1299 of there in {bucket_store.uri}: "
         "SlowDown: Please reduce your request rate"
     )
-    assert "run the same command again" in failure.value.do
+    assert "run the same command again" in failure.value.hint
 
 
 class TestRanges:
@@ -313,7 +313,7 @@ class TestRealRefusals:
         for act in (list_all, write, read_whole):
             with pytest.raises(BadReference, match=bucket_store.uri) as failure:
                 act(bucket_store, None)
-            assert name in failure.value.do
+            assert name in failure.value.hint
             assert "something-else-0" not in str(failure.value)
 
     def test_no_bucket(self, proxy, bucket_store):
@@ -331,7 +331,7 @@ class TestRealRefusals:
         monkeypatch.setattr(clock, "utcnow", lambda: real() + timedelta(hours=hours))
         with pytest.raises(ServiceUnavailable, match="RequestTimeTooSkewed") as failure:
             bucket_store.get("there")
-        assert "clock" in failure.value.do
+        assert "clock" in failure.value.hint
 
     def test_no_server(self, proxy, bucket_store, monkeypatch):
         with socket.socket() as unused:
@@ -339,7 +339,7 @@ class TestRealRefusals:
             monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{unused.getsockname()[1]}")
             with pytest.raises(ServiceUnavailable, match="refused") as failure:
                 bucket_store.get("there")
-        assert "AWS_ENDPOINT_URL_S3" in failure.value.do
+        assert "AWS_ENDPOINT_URL_S3" in failure.value.hint
 
     @pytest.mark.parametrize("status", [301, 302, 307, 308])
     def test_a_redirect_is_not_followed(self, proxy, bucket_store, status):

@@ -97,7 +97,7 @@ class TestPatience:
 
     def test_a_refusal_is_not_waited_for(self, clock):
         def refused():
-            raise BadAnswer("x") if clock.waits else StorageFull("full", do="make room")
+            raise BadAnswer("x") if clock.waits else StorageFull("full", hint="make room")
 
         with pytest.raises(StorageFull):
             tried("write x", "s3://b/p", refused)
