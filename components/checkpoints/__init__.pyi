@@ -8,8 +8,8 @@ from .description import check_digest as check_digest
 from .description import describe as describe
 from .description import described as described
 from .description import digest_of_file as digest_of_file
+from .description import fingerprint as fingerprint
 from .description import identify as identify
-from .description import state_of as state_of
 from .description import verify as verify
 from .digests import canonical_json as canonical_json
 from .digests import digest_of as digest_of
@@ -30,7 +30,7 @@ from .manifest import Derivation as Derivation
 from .manifest import File as File
 from .manifest import derivation_of as derivation_of
 from .manifest import derive as derive
+from .manifest import or_none_if_damaged as or_none_if_damaged
 from .manifest import text_of as text_of
-from .manifest import unless_damaged as unless_damaged
 from .source import Source as Source
 from .tokenizer import compare_vocabularies as compare_vocabularies

@@ -38,7 +38,7 @@ def describe(
     )
 
 
-def state_of(layout: Layout) -> str:
+def fingerprint(layout: Layout) -> str:
     """A digest that is another one when the files may have changed: by what their source knows without reading."""
     # Of a manifest beside files that were changed since, the digests are still the old ones: the version too.
     known = [[file.path, file.size, file.sha256 or file.git_blob, file.version] for file in layout.files]

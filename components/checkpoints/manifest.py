@@ -78,7 +78,7 @@ class Checkpoint(BaseModel):
         return max(self.dtypes, key=lambda dtype: self.dtypes[dtype])
 
     @property
-    def listed(self) -> tuple[SourceFile, ...]:
+    def source_files(self) -> tuple[SourceFile, ...]:
         """Its files as a source lists them.
 
         Raises:
@@ -88,7 +88,7 @@ class Checkpoint(BaseModel):
             SourceFile(path=check_path(file.path, self.name), size=file.size, sha256=file.sha256) for file in self.files
         )
 
-    def find_in(self, found: Iterable[SourceFile], where: str) -> tuple[SourceFile, ...]:
+    def match_files(self, found: Iterable[SourceFile], where: str) -> tuple[SourceFile, ...]:
         """Its files among those found beside the manifest, in `where`, with the digests that it has of them.
 
         Raises:
@@ -112,7 +112,7 @@ class Checkpoint(BaseModel):
             for file in self.files
         )
 
-    def lost(self) -> BadReference:
+    def missing_error(self) -> BadReference:
         """The error where its files cannot be found."""
         return BadReference(
             f"the files of {self.name} are neither at {self.uri} nor in the store",
@@ -161,7 +161,7 @@ class Checkpoint(BaseModel):
         return checkpoint
 
 
-def unless_damaged(read: Callable[[], Result]) -> Result | None:
+def or_none_if_damaged(read: Callable[[], Result]) -> Result | None:
     """What `read` gives; where that is damaged a warning and None, so that whoever needs it makes it again."""
     try:
         return read()

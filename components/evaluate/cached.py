@@ -6,7 +6,7 @@ from components.checkpoints import Checkpoint, digest_of
 from components.evaluate.harness import evaluate, find_harness
 from components.evaluate.suite import Suite
 from components.judging import Evaluation
-from components.store import Store, local_copy, recall_document
+from components.store import Store, get_document, local_copy
 
 
 def evaluate_in_store(checkpoint: Checkpoint, suite: Suite, store: Store) -> Evaluation:
@@ -20,7 +20,7 @@ def evaluate_in_store(checkpoint: Checkpoint, suite: Suite, store: Store) -> Eva
     key = digest_of([schema, checkpoint.digest, suite.digest, harness.identity])
 
     def recall() -> Evaluation | None:
-        return recall_document(store, "evaluation", key, Evaluation)
+        return get_document(store, "evaluation", key, Evaluation)
 
     def make(scratch: Path) -> Evaluation:
         with local_copy(checkpoint, store) as model:
@@ -32,7 +32,7 @@ def evaluate_in_store(checkpoint: Checkpoint, suite: Suite, store: Store) -> Eva
                 harness=harness,
                 scratch=scratch,
             )
-        store.remember("evaluation", key, made.model_dump_json())
+        store.put("evaluation", key, made.model_dump_json())
         return made
 
-    return store.once(f"evaluate-{key}", recall, make).model_copy(update={"model_name": checkpoint.name})
+    return store.get_or_create(f"evaluate-{key}", recall, make).model_copy(update={"model_name": checkpoint.name})

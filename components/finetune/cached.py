@@ -47,10 +47,12 @@ def finetune_in_store(base: Checkpoint, recipe: Recipe, dataset: str, store: Sto
         made = identify(read_layout(FolderSource(path=output))).model_copy(
             update={"name": f"{base.name}-{recipe.name}", "origin": {}, "derivation": recorded}
         )
-        store.remember("fine-tune", derivation.key, made.digest)
-        return store.take(output, made)
+        store.put("fine-tune", derivation.key, made.digest)
+        return store.publish_folder(output, made)
 
-    return store.once(f"fine-tune-{derivation.key}", lambda: store.recall_checkpoint("fine-tune", derivation.key), make)
+    return store.get_or_create(
+        f"fine-tune-{derivation.key}", lambda: store.get_checkpoint("fine-tune", derivation.key), make
+    )
 
 
 def _look_at(dataset: Dataset, tracker: Tracker) -> Survey:

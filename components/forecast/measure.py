@@ -7,7 +7,7 @@ from components.checkpoints import Checkpoint, digest_of
 from components.errors import StorageFull
 from components.forecast.unmeasured import Unmeasured
 from components.forecast.verdict import Forecast, Line, forecast_by_statistics
-from components.store import Store, local_copy, recall_document
+from components.store import Store, get_document, local_copy
 from components.tracking import Step
 from components.transfer import Statistics
 
@@ -51,10 +51,10 @@ def _line(source: Checkpoint, target: Checkpoint, store: Store) -> Line:
                 made = measure_line(start, end)
         except StorageFull as error:
             raise Unmeasured(error.problem) from None
-        store.remember("line", key, made.model_dump_json())
+        store.put("line", key, made.model_dump_json())
         return made
 
-    return store.once(f"line-{key}", lambda: recall_document(store, "line", key, Line), make)
+    return store.get_or_create(f"line-{key}", lambda: get_document(store, "line", key, Line), make)
 
 
 def record(found: Forecast, run: Step) -> None:

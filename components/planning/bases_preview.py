@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
 
-from components.checkpoints import Layout, read_layout, state_of
+from components.checkpoints import Layout, fingerprint, read_layout
 from components.forecast import forecast_by_gap, sampled_relative_gap
 from components.planning.bases_request import labels
 from components.planning.scratch import scratch_needed
@@ -33,7 +33,7 @@ class Found:
                 "label": label,
                 "tuned": f"{label} fine-tuned",
                 "reference": base.source.reference,
-                "state": state_of(base),
+                "state": fingerprint(base),
             }
             for label, base in zip(self.labels, self.bases, strict=True)
         ]

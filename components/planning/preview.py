@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from components import settings
-from components.checkpoints import read_layout, state_of
+from components.checkpoints import fingerprint, read_layout
 from components.forecast import Forecast, forecast_by_gap, sampled_relative_gap
 from components.planning.scratch import scratch_needed
 from components.references import open_source
@@ -41,7 +41,11 @@ class Resolution:
     @property
     def states(self) -> tuple[str, str, str]:
         """What state the files of the three are in, of a model still to be made those of its base."""
-        return state_of(self.plan.source_base), state_of(self.plan.source_tuned), state_of(self.plan.target_base)
+        return (
+            fingerprint(self.plan.source_base),
+            fingerprint(self.plan.source_tuned),
+            fingerprint(self.plan.target_base),
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:

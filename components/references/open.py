@@ -73,5 +73,5 @@ def _on_this_machine(reference: str) -> Source | None:
     except (OSError, RuntimeError, ValueError):  # a name too long for a path, a home that is nobody's, a NUL
         return None
     manifest = Checkpoint.read(path)
-    beside = path.name == MANIFEST and all((path.parent / file.path).is_file() for file in manifest.listed)
+    beside = path.name == MANIFEST and all((path.parent / file.path).is_file() for file in manifest.source_files)
     return FolderSource(path=path.parent) if beside else open_checkpoint(manifest)

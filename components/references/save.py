@@ -11,8 +11,8 @@ from components.checkpoints import (
     canonical_json,
     check_at_rest,
     describe,
+    fingerprint,
     read_layout,
-    state_of,
 )
 from components.references.open import open_source
 from components.store import Store, copy_files, write_file
@@ -29,26 +29,26 @@ def save_checkpoint(reference: str, store: Store) -> Checkpoint:
     source = open_source(reference)
     layout = read_layout(source)
     # Not its reference: one commit of the hub can have two, and is saved once.
-    key = state_of(layout)
-    saved = store.once(
+    key = fingerprint(layout)
+    saved = store.get_or_create(
         f"save-{key}",
-        lambda: store.recall_checkpoint("saved", key),
+        lambda: store.get_checkpoint("saved", key),
         lambda work: _save(layout, work, store, key),
     )
     return saved.model_copy(update={"name": source.name, "origin": source.origin})
 
 
 def _save(layout: Layout, work: Path, store: Store, key: str) -> Checkpoint:
-    source, draft = layout.source, store.draft(work)
+    source, writer = layout.source, store.writer(work)
     tokenizer_config = _with_pad_token(source, layout.files)
     plain = tuple(file for file in layout.files if tokenizer_config is None or file.path != TOKENIZER_CONFIG)
-    kept = copy_files(source, plain, draft)
+    kept = copy_files(source, plain, writer)
     check_at_rest(layout)
     if tokenizer_config is not None:
-        kept += (write_file(draft, TOKENIZER_CONFIG, tokenizer_config),)
+        kept += (write_file(writer, TOKENIZER_CONFIG, tokenizer_config),)
     same = source.manifest if tokenizer_config is None else None
     saved = describe(
-        read_layout(draft.source),
+        read_layout(writer.source),
         name=source.name,
         uri="",
         files=kept,
@@ -56,7 +56,7 @@ def _save(layout: Layout, work: Path, store: Store, key: str) -> Checkpoint:
         derivation=same.derivation if same else None,
     )
     # Remembered first: what is remembered counts only when it is there too, and so is never saved twice.
-    store.remember("saved", key, saved.digest)
+    store.put("saved", key, saved.digest)
     return store.publish(work, saved)
 
 

@@ -57,7 +57,7 @@ def moment(stamp: datetime | None) -> datetime:
     return stamp or datetime.now(UTC)
 
 
-def document(response: Any, place: str) -> bytes:  # noqa: ANN401 - urllib3's response
+def document(response: Any, location: str) -> bytes:  # noqa: ANN401 - urllib3's response
     """The whole body of an answer about the object at `place`.
 
     Raises:
@@ -68,7 +68,7 @@ def document(response: Any, place: str) -> bytes:  # noqa: ANN401 - urllib3's re
     length = int(response.headers["Content-Length"])
     if length > LARGEST_DOCUMENT:
         raise BadCheckpoint(
-            f"{place} has {length} bytes, more than any document of a checkpoint",
+            f"{location} has {length} bytes, more than any document of a checkpoint",
             hint="do not use this checkpoint; get it again",
         )
     content = bytearray(length)

@@ -139,26 +139,26 @@ _teller = _Teller()
 def _explained(what: str, uri: str, error: Exception, failing_s: float) -> Exception:
     code = getattr(error, "code", None)
     tried_for = f" (tried for {failing_s:.0f} s)" if failing_s >= 1 else ""
-    place = f"{site()} does not {what} in {uri}: {_told(error)}{tried_for}"
+    location = f"{site()} does not {what} in {uri}: {_told(error)}{tried_for}"
     if code in ("NoSuchKey", "NoSuchUpload", "ResourceNotFound"):
-        return Absent(place)
+        return Absent(location)
     if code == "PreconditionFailed":
-        return AlreadyThere(place) if what.startswith("write") else _changed(what, uri)
+        return AlreadyThere(location) if what.startswith("write") else _changed(what, uri)
     if code == "NoSuchBucket":
         bucket = urlsplit(uri).netloc
         return BadReference(f"{site()} has no bucket {bucket}", hint="make the bucket, or check RECYCLE_STORE")
     if code in _FULL:
-        return StorageFull(place, hint="make room there, or raise the quota, and run the same command again")
+        return StorageFull(location, hint="make room there, or raise the quota, and run the same command again")
     if code == "RequestTimeTooSkewed":
-        return ServiceUnavailable(place, hint="set this machine's clock, or the server's: they differ by too much")
+        return ServiceUnavailable(location, hint="set this machine's clock, or the server's: they differ by too much")
     if code == "NotImplemented":
-        return ServiceUnavailable(place, hint="use a server that has all of S3 that Recycle needs, such as MinIO")
+        return ServiceUnavailable(location, hint="use a server that has all of S3 that Recycle needs, such as MinIO")
     if code in _REFUSED:
         return BadReference(
-            place, hint="check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and their policy"
+            location, hint="check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and their policy"
         )
     return ServiceUnavailable(
-        place, hint="check AWS_ENDPOINT_URL_S3 and the server; what was written is kept: run the same command again"
+        location, hint="check AWS_ENDPOINT_URL_S3 and the server; what was written is kept: run the same command again"
     )
 
 

@@ -104,7 +104,7 @@ def _set_up_one(client: Minio, admin: MinioAdmin, user: BucketUser) -> None:
 
 def _only(bucket: str) -> dict[str, object]:
     """A policy that allows reading, writing and multipart uploads in one bucket."""
-    place = f"arn:aws:s3:::{bucket}"
+    location = f"arn:aws:s3:::{bucket}"
     on_bucket = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
     on_objects = [
         "s3:AbortMultipartUpload",
@@ -116,8 +116,8 @@ def _only(bucket: str) -> dict[str, object]:
     return {
         "Version": "2012-10-17",
         "Statement": [
-            {"Effect": "Allow", "Action": on_bucket, "Resource": [place]},
-            {"Effect": "Allow", "Action": on_objects, "Resource": [f"{place}/*"]},
+            {"Effect": "Allow", "Action": on_bucket, "Resource": [location]},
+            {"Effect": "Allow", "Action": on_objects, "Resource": [f"{location}/*"]},
         ],
     }
 

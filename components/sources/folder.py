@@ -12,7 +12,7 @@ from components.system import reading_errors
 
 @dataclass(frozen=True, kw_only=True)
 class FolderSource:
-    """A folder as the source of a checkpoint (see `components.checkpoints.source.Source`)."""
+    """A folder as the source of a checkpoint (see `components.checkpoints.Source`)."""
 
     path: Path
     bare: bool = False
@@ -75,7 +75,7 @@ class FolderSource:
             SourceFile(path=name, size=stat.st_size, version=f"{stat.st_ino}-{stat.st_mtime_ns}")
             for name, stat in stats.items()
         )
-        return self.manifest.find_in(found, self.reference) if self.manifest else found
+        return self.manifest.match_files(found, self.reference) if self.manifest else found
 
     def pickles(self) -> tuple[str, ...]:
         """Names of pickled weights in the folder."""

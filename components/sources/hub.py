@@ -67,7 +67,7 @@ class HubSource:
             BadCheckpoint: the repository lists files under names that are not plain.
             ServiceUnavailable: the hub does not answer, or not as the hub does.
         """
-        place = _Place.named(reference)
+        place = RepoRevision.named(reference)
         info = place.retried(str(place), lambda: _model_info(place))
         if not _COMMIT.fullmatch(info.sha or "") or (_COMMIT.fullmatch(place.revision) and info.sha != place.revision):
             raise place.not_a_hub(f"no commit for {place.revision} but {info.sha!r}")
@@ -142,8 +142,8 @@ class HubSource:
         self._place.retried(wanted, lambda: self._fill(path, start, buffer, size))
 
     @property
-    def _place(self) -> "_Place":
-        return _Place(endpoint=self.endpoint, repo=self.repo, revision=self.commit)
+    def _place(self) -> "RepoRevision":
+        return RepoRevision(endpoint=self.endpoint, repo=self.repo, revision=self.commit)
 
     def _size(self, path: str) -> int:
         size = next((file.size for file in self.listing if file.path == path), None)
@@ -244,7 +244,7 @@ def _token() -> str:
     return _headers().get("authorization", "").removeprefix("Bearer ")
 
 
-def _model_info(place: "_Place") -> "ModelInfo":
+def _model_info(place: "RepoRevision") -> "ModelInfo":
     from huggingface_hub import HfApi, constants
 
     api = HfApi(endpoint=place.endpoint, library_name="recycle", library_version=__version__)
@@ -261,7 +261,7 @@ def _license(info: "ModelInfo") -> str | None:
     return named if isinstance(named, str) and named.isprintable() else None
 
 
-def _listing(place: "_Place", info: "ModelInfo") -> tuple[SourceFile, ...]:
+def _listing(place: "RepoRevision", info: "ModelInfo") -> tuple[SourceFile, ...]:
     named = [(str(sibling.rfilename), sibling) for sibling in info.siblings or ()]
     # A manifest there is about the bytes of whoever uploaded it, and ours would take its place.
     at_top = [sibling for name, sibling in named if "/" not in name and belongs(name) and name != MANIFEST]
@@ -276,7 +276,7 @@ def _pickled(info: "ModelInfo") -> tuple[str, ...]:
     return tuple(sorted(name for name in names if "/" not in name and name.endswith(PICKLE_SUFFIXES)))
 
 
-def _source_file(place: "_Place", sibling: "RepoSibling") -> SourceFile:
+def _source_file(place: "RepoRevision", sibling: "RepoSibling") -> SourceFile:
     """What the hub says of a file. One in LFS has a sha256, and the git blob is only a pointer to it."""
     path = check_path(sibling.rfilename, str(place))
     size = sibling.lfs.size if sibling.lfs else sibling.size
@@ -289,7 +289,7 @@ def _source_file(place: "_Place", sibling: "RepoSibling") -> SourceFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Place:
+class RepoRevision:
     """A revision of a repository of one hub, as errors name it."""
 
     endpoint: str
@@ -297,7 +297,8 @@ class _Place:
     revision: str
 
     @classmethod
-    def named(cls, reference: str) -> "_Place":
+    def named(cls, reference: str) -> "RepoRevision":
+        """Parse `repo@revision` (see `HubSource.open`)."""
         repo, at, revision = reference.partition("@")
         if not _REPO.fullmatch(repo) or "--" in repo or ".." in repo or repo.endswith(".git"):
             raise BadReference(
@@ -355,7 +356,7 @@ def _endpoint() -> str:
 class _Tries:
     """Counts the failures of one piece of work, and waits longer after each."""
 
-    def __init__(self, place: _Place, wanted: str) -> None:
+    def __init__(self, place: RepoRevision, wanted: str) -> None:
         self._place = place
         self._wanted = wanted
         self._failures = 0
@@ -387,7 +388,7 @@ def _asked_wait_s(error: Exception) -> float:
     return float(asked[1]) if asked else 0.0
 
 
-def _may_pass(place: _Place, error: Exception) -> bool:
+def _may_pass(place: RepoRevision, error: Exception) -> bool:
     """Whether another try can end better."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -413,7 +414,7 @@ def _told(error: Exception) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)[:300]
 
 
-def _explained(place: _Place, wanted: str, error: Exception) -> RecycleError:
+def _explained(place: RepoRevision, wanted: str, error: Exception) -> RecycleError:
     """The error that a user meets when no try is left."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -435,7 +436,7 @@ def _explained(place: _Place, wanted: str, error: Exception) -> RecycleError:
     )
 
 
-def _refusal(place: _Place, wanted: str, error: "HfHubHTTPError") -> RecycleError:
+def _refusal(place: RepoRevision, wanted: str, error: "HfHubHTTPError") -> RecycleError:
     """The error for a request that the hub understood and did not fulfil."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -467,7 +468,7 @@ def _refusal(place: _Place, wanted: str, error: "HfHubHTTPError") -> RecycleErro
     )
 
 
-def _gated(place: _Place) -> RecycleError:
+def _gated(place: RepoRevision) -> RecycleError:
     page = f"{place.site}/{place.repo}"
     if _token():
         return BadReference(
@@ -480,7 +481,7 @@ def _gated(place: _Place) -> RecycleError:
     )
 
 
-def _no_repository(place: _Place) -> RecycleError:
+def _no_repository(place: RepoRevision) -> RecycleError:
     hidden = "the token may not see it" if _token() else "it is private and no token is set"
     return BadReference(
         f"{place.site} has no model {place.repo}, or {hidden}",
@@ -488,13 +489,13 @@ def _no_repository(place: _Place) -> RecycleError:
     )
 
 
-def _no_revision(place: _Place) -> RecycleError:
+def _no_revision(place: RepoRevision) -> RecycleError:
     nearest = difflib.get_close_matches(place.revision, _revisions(place), n=4, cutoff=0.0)
     choice = f"use one that there is, such as {', '.join(nearest)}" if nearest else "check the name"
     return BadReference(f"{place.repo} has no revision {place.revision}", hint=choice)
 
 
-def listed(repo: str, path: str, query: Mapping[str, str | list[str]], what: str) -> Iterator[Any]:
+def list_hub(repo: str, path: str, query: Mapping[str, str | list[str]], what: str) -> Iterator[Any]:
     """What a list of the hub's API holds, page after page: JSON that is still to be looked at.
 
     Args:
@@ -507,7 +508,7 @@ def listed(repo: str, path: str, query: Mapping[str, str | list[str]], what: str
         BadReference: there is no such list, or it may not be read.
         ServiceUnavailable: the hub does not answer, or not as the hub does.
     """
-    place = _Place(endpoint=_endpoint(), repo=repo, revision="")
+    place = RepoRevision(endpoint=_endpoint(), repo=repo, revision="")
     url, seen = f"{place.endpoint}/api/models{path}?{urlencode(query, doseq=True)}", set[str]()
     while url:
         if url in seen or not url.startswith(f"{place.endpoint}/"):  # the token is for this hub alone
@@ -532,7 +533,7 @@ def _page(url: str) -> tuple[Any, str]:
         raise _BadAnswer(f"HTTP {response.status_code} without the JSON of a list") from None
 
 
-def _revisions(place: _Place) -> list[str]:
+def _revisions(place: RepoRevision) -> list[str]:
     """The branches and tags of a repository, or none where the hub does not tell: they only help a message."""
     from huggingface_hub import constants, get_session
 

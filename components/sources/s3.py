@@ -11,16 +11,16 @@ from components.s3 import Absent, Bucket
 
 
 class S3Source:
-    """A prefix of a bucket as the source of a checkpoint (see `components.checkpoints.source.Source`)."""
+    """A prefix of a bucket as the source of a checkpoint (see `components.checkpoints.Source`)."""
 
-    def __init__(self, place: Bucket, *, bare: bool = False) -> None:
+    def __init__(self, location: Bucket, *, bare: bool = False) -> None:
         """Open the source.
 
         Args:
-            place: its prefix.
+            location: its prefix.
             bare: whether the files are to be taken as they are, whatever manifest is there: it is of another try.
         """
-        self.place = place
+        self.location = location
         self._bare = bare
         self._etags: dict[str, str] = {}
 
@@ -30,7 +30,7 @@ class S3Source:
         if self._bare:
             return None
         try:
-            content = self.place.get(MANIFEST)
+            content = self.location.get(MANIFEST)
         except Absent:
             return None
         return Checkpoint.parse(content, f"{self.reference}/{MANIFEST}").model_copy(update={"uri": self.reference})
@@ -38,7 +38,7 @@ class S3Source:
     @property
     def reference(self) -> str:
         """`s3://bucket/prefix`."""
-        return self.place.uri
+        return self.location.uri
 
     @property
     def uri(self) -> str:
@@ -61,16 +61,16 @@ class S3Source:
         Raises:
             BadCheckpoint: a file that the manifest lists is missing or has another size.
         """
-        listed = {entry.key: entry for entry in self.place.objects() if _is_file(entry.key)}
+        listed = {entry.key: entry for entry in self.location.objects() if _is_file(entry.key)}
         self._etags = {path: entry.etag for path, entry in listed.items()}
         found = tuple(
             SourceFile(path=path, size=entry.size, version=entry.etag) for path, entry in sorted(listed.items())
         )
-        return self.manifest.find_in(found, self.reference) if self.manifest else found
+        return self.manifest.match_files(found, self.reference) if self.manifest else found
 
     def pickles(self) -> tuple[str, ...]:
         """Names of pickled weights under the prefix."""
-        keys = (entry.key for entry in self.place.objects())
+        keys = (entry.key for entry in self.location.objects())
         return tuple(key for key in keys if "/" not in key and key.endswith(PICKLE_SUFFIXES))
 
     def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
@@ -83,7 +83,7 @@ class S3Source:
         """
         if length is None:
             with self._losses(path):
-                content = self.place.get(path, self._etags.get(path))
+                content = self.location.get(path, self._etags.get(path))
             self._check(path, content)
             return content[start:]
         part = bytearray(length)
@@ -94,7 +94,7 @@ class S3Source:
     def read_into(self, path: str, start: int, buffer: memoryview) -> None:
         """Fill `buffer` with a file's bytes from `start` (see `read`)."""
         with self._losses(path):
-            self.place.read_into(path, start, buffer, self._etags.get(path))
+            self.location.read_into(path, start, buffer, self._etags.get(path))
 
     @contextmanager
     def _losses(self, path: str) -> Iterator[None]:

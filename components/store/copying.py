@@ -5,14 +5,14 @@ from collections.abc import Iterable
 
 from components.checkpoints import BLOCK, Advance, File, Source, SourceFile, in_blocks, most_threads, read_block
 from components.errors import DigestMismatch
-from components.store.writer import Draft, Output
+from components.store.writer import CheckpointWriter, FileWriter
 from components.system import Progress, thread_pool
 
 MOST_BLOCKS = 9_999
 """S3 allows one part more."""
 
 
-def copy_files(source: Source, files: Iterable[SourceFile], draft: Draft) -> tuple[File, ...]:
+def copy_files(source: Source, files: Iterable[SourceFile], writer: CheckpointWriter) -> tuple[File, ...]:
     """Copy files whole and verified; those that are in the draft, or in its store, are not read again.
 
     Raises:
@@ -23,26 +23,26 @@ def copy_files(source: Source, files: Iterable[SourceFile], draft: Draft) -> tup
     with Progress(f"saving {source.name}", sum(file.size for file in files)) as progress:
         with thread_pool(most_threads(BLOCK), "files") as pool:
             small = [file for file in files if file.size <= BLOCK]
-            kept = {file.path: pool.submit(copy_file, source, file, draft, progress.advance) for file in small}
+            kept = {file.path: pool.submit(copy_file, source, file, writer, progress.advance) for file in small}
             done = {path: future.result() for path, future in kept.items()}
         for file in files:
             if file.path not in done:
-                done[file.path] = copy_file(source, file, draft, progress.advance)
+                done[file.path] = copy_file(source, file, writer, progress.advance)
     return tuple(done[file.path] for file in files)
 
 
-def copy_file(source: Source, file: SourceFile, draft: Draft, advance: Advance) -> File:
+def copy_file(source: Source, file: SourceFile, writer: CheckpointWriter, advance: Advance) -> File:
     """Copy one file (see `copy_files`)."""
-    finished = draft.finished(file.path)
+    finished = writer.finished(file.path)
     if finished and finished.size == file.size and file.sha256 in (None, finished.sha256):
         advance(file.size)
         return File(path=file.path, size=file.size, sha256=finished.sha256)
-    if file.sha256 is not None and _is_at_hand(source, file.path, file.size, file.sha256, draft):
+    if file.sha256 is not None and _is_at_hand(source, file.path, file.size, file.sha256, writer):
         advance(file.size)
         return File(path=file.path, size=file.size, sha256=file.sha256)
     block = max(BLOCK, -(-file.size // MOST_BLOCKS))
     # Blocks of an earlier try are trusted only where a digest will tell: a crash may have lost some.
-    with draft.create(file.path, file.size, block=block if file.sha256 else None) as output:
+    with writer.create(file.path, file.size, block=block if file.sha256 else None) as output:
         digests = _Digests(file)
         _copy_blocks(source, file, output, block, digests, advance)
         sha256 = output.read_back() if output.present else digests.sha256.hexdigest()
@@ -55,24 +55,24 @@ def copy_file(source: Source, file: SourceFile, draft: Draft, advance: Advance) 
     return File(path=file.path, size=file.size, sha256=sha256)
 
 
-def _is_at_hand(source: Source, path: str, size: int, sha256: str, draft: Draft) -> bool:
+def _is_at_hand(source: Source, path: str, size: int, sha256: str, writer: CheckpointWriter) -> bool:
     # A manifest beside files that anyone can change does not vouch for them: then they are read.
-    return draft.recover(path, size, sha256) or (source.manifest is None and draft.adopt(path, size, sha256))
+    return writer.recover(path, size, sha256) or (source.manifest is None and writer.adopt(path, size, sha256))
 
 
-def write_file(draft: Draft, path: str, content: bytes) -> File:
+def write_file(writer: CheckpointWriter, path: str, content: bytes) -> File:
     """Write a small file of a draft; one that is there with this content is left."""
     sha256 = hashlib.sha256(content).hexdigest()
-    finished = draft.finished(path)
+    finished = writer.finished(path)
     if finished is None or finished.sha256 != sha256:
-        with draft.create(path, len(content)) as output:
+        with writer.create(path, len(content)) as output:
             output.write(0, memoryview(content))
             output.finish(sha256)
     return File(path=path, size=len(content), sha256=sha256)
 
 
 def _copy_blocks(
-    source: Source, file: SourceFile, output: Output, block: int, digests: "_Digests", advance: Advance
+    source: Source, file: SourceFile, output: FileWriter, block: int, digests: "_Digests", advance: Advance
 ) -> None:
     def move(start: int) -> memoryview:
         data = read_block(source, file.path, start, min(block, file.size - start))

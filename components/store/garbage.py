@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 class Garbage:
     """Something that no manifest names."""
 
-    place: str
+    location: str
     reason: str
     size: int
     """Bytes that come free."""
@@ -88,7 +88,7 @@ def unused_folders(
             size, modified = _measured(folder)
             if modified < before and not _is_claimed(folder):
                 yield Garbage(
-                    place=str(folder),
+                    location=str(folder),
                     reason=reason,
                     size=size,
                     modified=modified,
@@ -106,7 +106,7 @@ def unused_claims(parent: Path, before: datetime) -> Iterator[Garbage]:
             alone = not folder.exists() or (folder / MANIFEST).is_file()
             if modified < before and alone and not _is_claimed(folder):
                 yield Garbage(
-                    place=str(lock),
+                    location=str(lock),
                     reason="claim of a process that was killed",
                     size=0,
                     modified=modified,
@@ -127,7 +127,7 @@ def unused_file(path: Path, reason: str, before: datetime, is_unused: Callable[[
     with passing_over(path):
         size, modified = _measured(path)
         if modified < before and is_unused():
-            yield Garbage(place=str(path), reason=reason, size=size, modified=modified, remove=remove)
+            yield Garbage(location=str(path), reason=reason, size=size, modified=modified, remove=remove)
 
 
 @contextmanager

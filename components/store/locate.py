@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from components.checkpoints import MANIFEST, Checkpoint, Source, unless_damaged
+from components.checkpoints import MANIFEST, Checkpoint, Source, or_none_if_damaged
 from components.s3 import Bucket
 from components.sources import FolderSource, S3Source
 from components.store.store import Store, open_store
@@ -19,7 +19,7 @@ def open_checkpoint(checkpoint: Checkpoint) -> Source:
         BadCheckpoint: the manifest where they should be is damaged, and the store has no other.
     """
     store = open_store()
-    source = unless_damaged(lambda: _where_it_says(checkpoint, store)) or store.source(checkpoint)
+    source = or_none_if_damaged(lambda: _where_it_says(checkpoint, store)) or store.source(checkpoint)
     return source or _without_manifest(checkpoint, store)
 
 
@@ -32,7 +32,7 @@ def local_copy(checkpoint: Checkpoint, store: Store) -> Iterator[Path]:
         BadCheckpoint: the manifest where they should be is damaged, and the store has no other.
         StorageFull: there is no room for a copy.
     """
-    source = unless_damaged(lambda: _where_it_says(checkpoint, store))
+    source = or_none_if_damaged(lambda: _where_it_says(checkpoint, store))
     if source is None and store.find(checkpoint.digest) is None:
         source = _without_manifest(checkpoint, store)
     if isinstance(source, FolderSource):
@@ -63,4 +63,4 @@ def _without_manifest(checkpoint: Checkpoint, store: Store) -> FolderSource:
     if url.scheme == "file" and path.is_dir() and not (path / MANIFEST).is_file():
         return FolderSource(path=path)
     _where_it_says(checkpoint, store)  # raises what is wrong with a manifest that is there and damaged
-    raise checkpoint.lost()
+    raise checkpoint.missing_error()

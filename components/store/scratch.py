@@ -12,7 +12,7 @@ from pathlib import Path
 from components.checkpoints import MANIFEST, Checkpoint, Source
 from components.errors import OutputConflict, StorageFull
 from components.store.copying import copy_files
-from components.store.folder.writer import FolderDraft
+from components.store.folder.writer import FolderCheckpointWriter
 from components.system import claimed, discard, disk_errors, free_bytes, human_bytes, shared, wait, write_durably
 
 LOOK_AGAIN_S = 0.05
@@ -85,7 +85,7 @@ def _make(checkpoint: Checkpoint, source: Source, folder: Path) -> None:
         )
     folder.mkdir(exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
-    draft = FolderDraft(folder)
-    copy_files(source, checkpoint.listed, draft)
+    writer = FolderCheckpointWriter(folder)
+    copy_files(source, checkpoint.source_files, writer)
     write_durably(folder / MANIFEST, checkpoint.to_json())
-    draft.tidy()
+    writer.tidy()

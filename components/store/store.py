@@ -18,7 +18,7 @@ from components.s3 import Bucket
 from components.store.folder.store import FolderStore
 from components.store.garbage import Garbage
 from components.store.s3.store import S3Store
-from components.store.writer import Draft
+from components.store.writer import CheckpointWriter
 
 Result = TypeVar("Result")
 Document = TypeVar("Document", bound=BaseModel)
@@ -43,7 +43,7 @@ class Store(Protocol):
     def find(self, digest: str) -> Checkpoint | None:
         """The checkpoint of this digest, if the store has it; one whose manifest is damaged is made again."""
 
-    def whole(self, digest: str) -> Checkpoint | None:
+    def find_complete(self, digest: str) -> Checkpoint | None:
         """The checkpoint of this digest, if the store has all of its files in their sizes."""
 
     def source(self, checkpoint: Checkpoint) -> Source | None:
@@ -52,11 +52,11 @@ class Store(Protocol):
     def local(self, checkpoint: Checkpoint) -> AbstractContextManager[Path]:
         """A checkpoint's files in a folder of this machine, for programs that need them there."""
 
-    def once(self, key: str, recall: Callable[[], Result | None], make: Callable[[Path], Result]) -> Result:
-        """Find work that was done before, or do it in a folder of this machine (see `components.system.locks.once`)."""
+    def get_or_create(self, key: str, find: Callable[[], Result | None], make: Callable[[Path], Result]) -> Result:
+        """Find work that was done before, or do it in a folder of this machine (see `system.get_or_create`)."""
 
-    def draft(self, work: Path) -> Draft:
-        """The draft of what is made in `work`, a folder that `once` gave: the same one for the same work."""
+    def writer(self, work: Path) -> CheckpointWriter:
+        """The draft of what is made in `work`, a folder that `get_or_create` gave: the same one for the same work."""
 
     def publish(self, work: Path, checkpoint: Checkpoint) -> Checkpoint:
         """Make the draft of `work` visible under its digest, and return the manifest with its place.
@@ -64,23 +64,23 @@ class Store(Protocol):
         Of several with one content, the first stands, and gets back what files it lost meanwhile.
         """
 
-    def take(self, folder: Path, checkpoint: Checkpoint) -> Checkpoint:
-        """Make the files of a folder, which is in one that `once` gave, visible under their digest."""
+    def publish_folder(self, folder: Path, checkpoint: Checkpoint) -> Checkpoint:
+        """Make the files of a folder, which is in one that `get_or_create` gave, visible under their digest."""
 
-    def recall(self, kind: str, key: str) -> str | None:
-        """What `remember` kept."""
+    def get(self, kind: str, key: str) -> str | None:
+        """What `put` kept."""
 
-    def remember(self, kind: str, key: str, document: str) -> None:
+    def put(self, kind: str, key: str, document: str) -> None:
         """Keep a small document under a key; the last writer wins."""
 
-    def exchange(self, kind: str, key: str, old: str | None, new: str) -> bool:
+    def compare_and_swap(self, kind: str, key: str, old: str | None, new: str) -> bool:
         """Keep `new` under a key if what is kept there is still `old`, None for nothing; tell whether it was.
 
-        Of several that exchange the same `old`, one succeeds. `new` must be like nobody else's: by that a write whose
+        Of several that swap the same `old`, one succeeds. `new` must be like nobody else's: by that a write whose
         answer was lost is known for one's own.
         """
 
-    def recall_checkpoint(self, kind: str, key: str) -> Checkpoint | None:
+    def get_checkpoint(self, kind: str, key: str) -> Checkpoint | None:
         """The checkpoint whose digest was remembered, if it is still there, whole."""
 
     def digests(self) -> list[str]:
@@ -112,9 +112,9 @@ def open_store() -> Store:
     return FolderStore(root=Path(unquote(uri.removeprefix("file://")) if scheme else uri).expanduser().absolute())
 
 
-def recall_document(store: Store, kind: str, key: str, model: type[Document]) -> Document | None:
-    """What `remember` kept, read as a `model`; where it is none a warning and None, so that it is made again."""
-    text = store.recall(kind, key)
+def get_document(store: Store, kind: str, key: str, model: type[Document]) -> Document | None:
+    """What `put` kept, read as a `model`; where it is none a warning and None, so that it is made again."""
+    text = store.get(kind, key)
     try:
         return model.model_validate_json(text) if text is not None else None
     except ValidationError as error:

@@ -21,14 +21,14 @@ class Finished(BaseModel):
     """What an S3 server calls this version."""
 
 
-class Output(Protocol):
+class FileWriter(Protocol):
     """One file of a draft while several threads write it; used as a context manager, incomplete until `finish`."""
 
     @property
     def present(self) -> frozenset[int]:
         """Offsets of the blocks that an earlier try wrote."""
 
-    def __enter__(self) -> "Output": ...
+    def __enter__(self) -> "FileWriter": ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -47,7 +47,7 @@ class Output(Protocol):
         """Make the file complete, for a rerun to find."""
 
 
-class Draft(Protocol):
+class CheckpointWriter(Protocol):
     """The files of one checkpoint before it is published."""
 
     smallest_write: int
@@ -69,7 +69,7 @@ class Draft(Protocol):
     def discard(self) -> None:
         """Forget all of it."""
 
-    def create(self, path: str, size: int, *, block: int | None = None) -> Output:
+    def create(self, path: str, size: int, *, block: int | None = None) -> FileWriter:
         """Begin a file of `size` bytes.
 
         Args:

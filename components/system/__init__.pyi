@@ -16,7 +16,7 @@ from .limits import host_bytes as host_bytes
 from .limits import limit_libraries as limit_libraries
 from .limits import usable_cores as usable_cores
 from .locks import claimed as claimed
-from .locks import once as once
+from .locks import get_or_create as get_or_create
 from .locks import shared as shared
 from .network import SLOWEST_BYTES_PER_S as SLOWEST_BYTES_PER_S
 from .network import Pace as Pace

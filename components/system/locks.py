@@ -106,18 +106,18 @@ def staging(folder: Path) -> Iterator[Path]:
                 folder.rmdir()
 
 
-def once(folder: Path, recall: Callable[[], Result | None], make: Callable[[Path], Result]) -> Result:
+def get_or_create(folder: Path, find: Callable[[], Result | None], make: Callable[[Path], Result]) -> Result:
     """Find work that was done before, or do it in a staging folder; of several that want it at once, one does it.
 
     Args:
         folder: the staging folder, whose name names the work.
-        recall: finds its result, None while there is none.
-        make: does it in the folder, and sees to it that `recall` finds the result from then on.
+        find: finds its result, None while there is none.
+        make: does it in the folder, and sees to it that `find` finds the result from then on.
     """
-    done = recall()
+    done = find()
     if done is None:
         with staging(folder):
-            done = recall()  # whoever held the claim before may have done it
+            done = find()  # whoever held the claim before may have done it
             if done is None:
                 done = make(folder)
             discard(folder)

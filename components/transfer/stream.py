@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.checkpoints import DTYPE_BYTES
 from components.errors import BadParameter, Incompatible
-from components.store import Draft, Finished, Output
+from components.store import CheckpointWriter, FileWriter, Finished
 from components.system import PAGE, Line, Turns, human_bytes, usable_cores
 from components.transfer.dtypes import cast_dtype
 from components.transfer.input_digests import InputDigests, Mark
@@ -103,7 +103,7 @@ class Stream:
     def __init__(
         self,
         plan: TransferPlan,
-        draft: Draft,
+        writer: CheckpointWriter,
         *,
         digested: Collection[str],
         memory: int,
@@ -115,7 +115,7 @@ class Stream:
 
         Args:
             plan: the transfer.
-            draft: gets the shards.
+            writer: gets the shards.
             digested: the roles of the models whose weight files are to be digested as they go by.
             memory: bytes of buffers.
             progress: told of bytes read and written.
@@ -125,9 +125,9 @@ class Stream:
         Raises:
             BadParameter: `memory` is too little.
         """
-        shape = Shape.fitting(memory, _span_for(draft.smallest_write, plan))
+        shape = Shape.fitting(memory, _span_for(writer.smallest_write, plan))
         self._plan = plan
-        self._draft = draft
+        self._writer = writer
         self._progress = progress
         self._measured = measured
         self._hashed = hashed
@@ -163,7 +163,7 @@ class Stream:
             RecycleError: an input cannot be read, or an integer tensor differs between the fine-tuned model and its
                 base.
         """
-        finished = self._draft.finished(shard.file)
+        finished = self._writer.finished(shard.file)
         if finished is not None and self._is_of_these_inputs(finished):
             logger.info("%s was finished by an earlier try", shard.file)
             self._progress(shard.size + shard.bytes_to_read)
@@ -198,7 +198,7 @@ class Stream:
                 yield from span.reads(role)
 
     def _one_pass(self, shard: ShardPlan, *, computed: frozenset[str]) -> "_Pass":
-        with self._draft.create(shard.file, shard.size) as output:
+        with self._writer.create(shard.file, shard.size) as output:
             work = _Pass(shard=shard, output=output, computed=computed)
             output.write(0, memoryview(shard.header))
             work.sha256.update(shard.header)
@@ -322,7 +322,7 @@ class _Pass:
     """One pass over a shard."""
 
     shard: ShardPlan
-    output: Output
+    output: FileWriter
     computed: frozenset[str]
     """Tensors of which nothing is to be kept as it is in the target."""
     sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)

@@ -24,7 +24,15 @@ from components.checkpoints import (
 )
 from components.errors import BadCheckpoint, Incompatible, OutputConflict, StorageFull
 from components.sources import FolderSource
-from components.store import Draft, FolderDraft, Store, open_checkpoint, recall_document, staging_beside, write_file
+from components.store import (
+    CheckpointWriter,
+    FolderCheckpointWriter,
+    Store,
+    get_document,
+    open_checkpoint,
+    staging_beside,
+    write_file,
+)
 from components.system import Progress, claimed, disk_errors, free_bytes, human_bytes, publish, write_durably
 from components.transfer.plan import ROLES, TARGET_BASE, TransferPlan, plan_transfer, refuse_same
 from components.transfer.scale import parse_scale
@@ -156,20 +164,20 @@ def transfer_in_store(
     key = derivation(checkpoints, scale, dtype).key
 
     def recall() -> tuple[Checkpoint, Statistics] | None:
-        checkpoint = store.recall_checkpoint("transfer", key)
-        statistics = recall_document(store, "transfer-statistics", key, Statistics)
+        checkpoint = store.get_checkpoint("transfer", key)
+        statistics = get_document(store, "transfer-statistics", key, Statistics)
         return (checkpoint, statistics) if checkpoint and statistics else None
 
     def make(work: Path) -> tuple[Checkpoint, Statistics]:
         parents = {role: Parent.saved(checkpoint) for role, checkpoint in checkpoints.items()}
         transfer = Transfer(parents=parents, scale=scale, dtype=dtype, memory=settings.memory(), verified=None)
-        checkpoint, statistics = _write(transfer, transfer.plan(), store.draft(work))
-        store.remember("transfer-statistics", key, statistics.model_dump_json())
+        checkpoint, statistics = _write(transfer, transfer.plan(), store.writer(work))
+        store.put("transfer-statistics", key, statistics.model_dump_json())
         # Remembered first: what is remembered counts only when it is there too, and so is never made twice.
-        store.remember("transfer", key, checkpoint.digest)
+        store.put("transfer", key, checkpoint.digest)
         return store.publish(work, checkpoint), statistics
 
-    return store.once(f"transfer-{key}", recall, make)
+    return store.get_or_create(f"transfer-{key}", recall, make)
 
 
 def transfer_to_folder(transfer: Transfer, output: Path) -> tuple[Checkpoint, Statistics | None]:
@@ -190,16 +198,16 @@ def transfer_to_folder(transfer: Transfer, output: Path) -> tuple[Checkpoint, St
     with disk_errors(output), claimed(output, wait=False):
         done = _already_there(transfer, output)
         if done is not None:
-            FolderDraft(output).tidy()
+            FolderCheckpointWriter(output).tidy()
             return done, None
         plan = transfer.plan()
         staging = staging_beside(output, transfer.key)
         _check_space(plan, staging)
-        checkpoint, statistics = _write(transfer, plan, FolderDraft(staging))
+        checkpoint, statistics = _write(transfer, plan, FolderCheckpointWriter(staging))
         checkpoint = checkpoint.model_copy(update={"name": output.name, "uri": output.as_uri()})
         write_durably(staging / MANIFEST, checkpoint.to_json())
         publish(staging, output)
-        FolderDraft(output).tidy()
+        FolderCheckpointWriter(output).tidy()
     return checkpoint, statistics
 
 
@@ -220,14 +228,14 @@ def _already_there(transfer: Transfer, output: Path) -> Checkpoint | None:
     )
 
 
-def _write(transfer: Transfer, plan: TransferPlan, draft: Draft) -> tuple[Checkpoint, Statistics]:
+def _write(transfer: Transfer, plan: TransferPlan, writer: CheckpointWriter) -> tuple[Checkpoint, Statistics]:
     """Write the result's files, going on where an earlier try stopped."""
     beside = files_beside(plan)
     try:
         with (
             Progress("transferring", plan.bytes_to_read + plan.bytes_to_write) as progress,
             Stream(
-                plan, draft, digested=transfer.digested, memory=transfer.memory, progress=progress.advance
+                plan, writer, digested=transfer.digested, memory=transfer.memory, progress=progress.advance
             ) as stream,
         ):
             records = {shard.file: stream.write_shard(shard) for shard in plan.shards}
@@ -235,12 +243,12 @@ def _write(transfer: Transfer, plan: TransferPlan, draft: Draft) -> tuple[Checkp
         parents = {role: _identified(parent, digests.get(role)) for role, parent in transfer.parents.items()}
         refuse_same(*(parents[role].digest for role in ROLES))
     except (BadCheckpoint, Incompatible):
-        draft.discard()  # made of what should not have been read
+        writer.discard()  # made of what should not have been read
         raise
     files = [File(path=path, size=record.size, sha256=record.sha256) for path, record in records.items()]
-    files += [write_file(draft, path, content) for path, content in beside.items()]
+    files += [write_file(writer, path, content) for path, content in beside.items()]
     checkpoint = describe(
-        read_layout(draft.source),
+        read_layout(writer.source),
         name=transfer.name,
         uri="",
         files=tuple(files),

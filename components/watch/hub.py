@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from components.errors import ServiceUnavailable
-from components.sources import listed
+from components.sources import list_hub
 from components.watch.ledger import Listed
 
 PAGE = "1000"
@@ -38,7 +38,7 @@ def revisions(repo: str, pattern: str) -> list[Listed]:
             if fnmatchcase(name, pattern) and _can_be_named(name, commit):
                 yield Listed(name=f"{repo}@{name}", reference=f"{repo}@{_commit(commit)}", state=commit)
 
-    answers = listed(repo, f"/{repo}/refs", {}, f"the branches and tags of {repo}")
+    answers = list_hub(repo, f"/{repo}/refs", {}, f"the branches and tags of {repo}")
     return list({one.name: one for one in _read(repo, answers, read)}.values())
 
 
@@ -57,7 +57,7 @@ def models(account: str, pattern: str, tag: str) -> list[Listed]:
 
     query: dict[str, str | list[str]] = {"author": account, "sort": "lastModified", "limit": PAGE}
     query |= {"expand": ["sha", "lastModified"]} | ({"filter": tag} if tag else {})
-    answers = listed(account, "", query, f"the models of {account}")
+    answers = list_hub(account, "", query, f"the models of {account}")
     return list({one.name: one for one in _read(account, answers, read)}.values())
 
 
@@ -68,7 +68,7 @@ def date_of(one: Listed) -> int | None:
         ServiceUnavailable: the hub does not answer, or not as the hub does.
     """
     repo, _, commit = one.reference.partition("@")
-    answers = listed(repo, f"/{repo}/commits/{quote(commit, safe='')}", {"limit": "1"}, f"the commits of {one.name}")
+    answers = list_hub(repo, f"/{repo}/commits/{quote(commit, safe='')}", {"limit": "1"}, f"the commits of {one.name}")
 
     def read(found: dict[str, Any]) -> Iterator[int]:
         if found["id"] == commit:

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.checkpoints import File, Layout, SourceFile, digest_of, digest_of_file, state_of
-from components.store import Store, recall_document
+from components.checkpoints import File, Layout, SourceFile, digest_of, digest_of_file, fingerprint
+from components.store import Store, get_document
 from components.system import Progress
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -42,12 +42,12 @@ def identify_content(layout: Layout, store: Store) -> str:
     Raises:
         RecycleError: a file cannot be read.
     """
-    state = state_of(layout)
-    known = recall_document(store, IDENTITY, state, Identity)
+    state = fingerprint(layout)
+    known = get_document(store, IDENTITY, state, Identity)
     if known is None:
         files = [file for file in layout.files if is_content(file.path)]
         known = Identity(content=content_of(_with_digests(layout, files)))
-        store.remember(IDENTITY, state, known.model_dump_json())
+        store.put(IDENTITY, state, known.model_dump_json())
     return known.content
 
 

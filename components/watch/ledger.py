@@ -1,4 +1,4 @@
-"""What a watch has seen and done: one document in the store, changed by exchange alone.
+"""What a watch has seen and done: one document in the store, changed by compare-and-swap alone.
 
 Names are where a release was seen, and in which state; releases are told apart by the digest of their content. So the
 same content under two names is one release, and other content under an old name is another.
@@ -23,7 +23,7 @@ LONGEST_WAIT_S = 7 * SECONDS["d"]
 LONGEST_REASON = 300
 """Characters: ten thousand releases are to stay one small document."""
 MOST_WRITERS = 50
-"""Of one ledger at the same moment; each exchange that another was faster than is one of them done."""
+"""Of one ledger at the same moment; each swap that another was faster than is one of them done."""
 
 NOT_REFUSED = {"refused": "", "reason": "", "refused_by": ""}
 
@@ -187,7 +187,7 @@ def taken(ledger: Ledger, one: Listed, digest: str, *, now: int, run: str, track
         ledger = ledger.with_name(one.name, sighting.model_copy(update={"release": digest} | NOT_REFUSED))
     known = ledger.releases.get(digest)
     if known is not None and known.status == "running" and run and known.run == run:
-        return ledger, True  # this run's exchange, whose answer was lost
+        return ledger, True  # this run's swap, whose answer was lost
     if known is not None and not (known.status == "failed" and known.retry_at <= now):
         return ledger, False
     attempt = Release(
@@ -322,7 +322,7 @@ def change(store: Store, key: str, step: Callable[[Ledger], Ledger | None]) -> L
         if new is None or new is ledger:
             return new
         new = new.model_copy(update={"token": secrets.token_hex(8)})
-        if store.exchange(KIND, key, old, new.to_json()):
+        if store.compare_and_swap(KIND, key, old, new.to_json()):
             return new
     raise OutputConflict(
         f"{store.uri}/results/{KIND}/{key} is changed by others without end, or damaged",
@@ -331,7 +331,7 @@ def change(store: Store, key: str, step: Callable[[Ledger], Ledger | None]) -> L
 
 
 def _read(store: Store, key: str) -> tuple[str | None, Ledger]:
-    text = store.recall(KIND, key)
+    text = store.get(KIND, key)
     if text is None:
         return None, Ledger()
     try:

@@ -106,7 +106,7 @@ class Collected:
 def collect(store: Store, older_than: timedelta, *, delete: bool) -> list[Collected]:
     """Find what no manifest names, the largest first, and remove it if `delete` says so; go on where one cannot be."""
     found = store.garbage(datetime.now(UTC) - older_than)
-    found.sort(key=lambda garbage: (-garbage.size, garbage.place))
+    found.sort(key=lambda garbage: (-garbage.size, garbage.location))
     return [_removed(garbage) if delete else Collected(garbage=garbage, removed=None, problem="") for garbage in found]
 
 
@@ -142,7 +142,7 @@ def garbage_facts(collected: Collected) -> dict[str, Any]:
     """A piece of garbage for machines."""
     garbage = collected.garbage
     return {
-        "place": garbage.place,
+        "place": garbage.location,
         "reason": garbage.reason,
         "bytes": garbage.size,
         "modified": garbage.modified.isoformat(),
@@ -175,7 +175,7 @@ def _judge(store: Store, checkpoint: Checkpoint) -> Verdict:
     try:
         source = store.source(checkpoint)
         if source is None:
-            problem = checkpoint.lost().problem
+            problem = checkpoint.missing_error().problem
         else:
             verify(source)
     except (BadCheckpoint, BadReference) as error:

@@ -69,7 +69,7 @@ def garbage_text(collected: Sequence[Collected], store: str, *, delete: bool) ->
             human_bytes(one.garbage.size),
             "FAILED" if one.problem else states[one.removed],
             one.garbage.reason,
-            one.garbage.place,
+            one.garbage.location,
         )
         for one in collected
     ]

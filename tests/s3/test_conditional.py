@@ -58,7 +58,7 @@ def test_who_reads_asks_nothing(proxy, bucket_store, model):
 def test_the_marker_is_nobodys_garbage_and_is_never_deleted(proxy, bucket_store, model):
     save_checkpoint(model, open_store())
     found = open_store().garbage(datetime.now(UTC) + timedelta(hours=1))
-    assert not [garbage for garbage in found if MARKER in garbage.place]
+    assert not [garbage for garbage in found if MARKER in garbage.location]
     assert proxy.requests("DELETE", MARKER) == []
 
 

@@ -28,7 +28,7 @@ from components.sources import hub as module
 from components.sources.hub import HubSource
 from components.store import copying
 from components.store.copying import copy_file, copy_files
-from components.store.folder.writer import FolderDraft
+from components.store.folder.writer import FolderCheckpointWriter
 from components.store.locate import open_checkpoint
 from components.store.store import open_store
 from components.system import network as pace
@@ -93,7 +93,7 @@ def copied(source, folder):
     """Copy the weights into a draft in `folder`, and return what progress was told."""
     told = []
     folder.mkdir(exist_ok=True)
-    copy_file(source, weights_of(source), FolderDraft(folder), told.append)
+    copy_file(source, weights_of(source), FolderCheckpointWriter(folder), told.append)
     return told
 
 
@@ -342,7 +342,7 @@ class TestCopy:
     def test_takes_every_file_by_ranges_and_checks_it(self, hub, folder, tmp_path):
         source = HubSource.open("org/model")
         (tmp_path / "w").mkdir()
-        files = copy_files(source, source.files(), FolderDraft(tmp_path / "w"))
+        files = copy_files(source, source.files(), FolderCheckpointWriter(tmp_path / "w"))
         assert [file.path for file in files] == [file.path for file in source.files()]
         for file in files:
             content = (folder / file.path).read_bytes()
@@ -388,7 +388,7 @@ class TestCopy:
         hub.seen.clear()
         assert copied(source, tmp_path / "w") == [len(WEIGHTS)]
         empty = next(file for file in source.files() if file.path == "empty.txt")
-        copy_file(source, empty, FolderDraft(tmp_path / "w"), lambda count: None)
+        copy_file(source, empty, FolderCheckpointWriter(tmp_path / "w"), lambda count: None)
         assert (tmp_path / "w/empty.txt").read_bytes() == b""
         assert hub.requests("resolve") == []
 
@@ -410,15 +410,15 @@ class TestCopy:
     def test_a_bit_that_flipped_on_the_way_is_found(self, hub, tmp_path, path):
         source = HubSource.open("org/model")
         file = next(file for file in source.files() if file.path == path)
-        draft = FolderDraft(tmp_path)
+        writer = FolderCheckpointWriter(tmp_path)
         hub.fail("flip", path, storage=True, range="bytes=100000-")
         hub.fail("flip", f"resolve-cache/models/org/model/{hub.commit}/{path}")
         with pytest.raises(DigestMismatch, match=re.escape(path)):
-            copy_file(source, file, draft, lambda count: None)
-        assert draft.finished(path) is None
+            copy_file(source, file, writer, lambda count: None)
+        assert writer.finished(path) is None
         hub.faults.clear()
-        copy_file(source, file, draft, lambda count: None)
-        assert draft.finished(path).size == file.size
+        copy_file(source, file, writer, lambda count: None)
+        assert writer.finished(path).size == file.size
 
 
 MIB = 1 << 20

@@ -15,7 +15,7 @@ from components.checkpoints.files import SourceFile
 from components.errors import DigestMismatch, ServiceUnavailable
 from components.store import copying
 from components.store.copying import copy_file, copy_files, write_file
-from components.store.folder.writer import FolderDraft
+from components.store.folder.writer import FolderCheckpointWriter
 from components.store.store import open_store
 
 BLOCK = 1000
@@ -43,9 +43,9 @@ def _small_blocks(monkeypatch):
 
 
 @pytest.fixture
-def draft(tmp_path):
+def writer(tmp_path):
     (tmp_path / "draft").mkdir()
-    return FolderDraft(tmp_path / "draft")
+    return FolderCheckpointWriter(tmp_path / "draft")
 
 
 def sha256(content):
@@ -60,41 +60,41 @@ def listed(path, content, **known):
     return SourceFile(path=path, size=len(content), **known)
 
 
-def named(draft):
-    return {path.name for path in draft.folder.iterdir()}
+def named(writer):
+    return {path.name for path in writer.folder.iterdir()}
 
 
 @pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK, len(CONTENT)])
 @pytest.mark.parametrize("known", [lambda content: {}, lambda content: {"sha256": sha256(content)}], ids=["", "sha256"])
-def test_a_file_comes_whole_and_every_byte_once(draft, size, known):
+def test_a_file_comes_whole_and_every_byte_once(writer, size, known):
     content, told = CONTENT[:size], []
     source = Memory({"w": content})
-    copied = copy_file(source, listed("w", content, **known(content)), draft, told.append)
+    copied = copy_file(source, listed("w", content, **known(content)), writer, told.append)
     assert (copied.path, copied.size, copied.sha256) == ("w", size, sha256(content))
-    assert (draft.folder / "w").read_bytes() == content
+    assert (writer.folder / "w").read_bytes() == content
     assert sum(told) == size
     assert sorted(source.asked) == [("w", start, min(BLOCK, size - start)) for start in range(0, size, BLOCK)]
 
 
-def test_many_files_keep_their_order(draft):
+def test_many_files_keep_their_order(writer):
     contents = {f"file-{number}": CONTENT[: 700 * number] for number in range(8)}
     source = Memory(contents)
-    copied = copy_files(source, [listed(path, content) for path, content in contents.items()], draft)
+    copied = copy_files(source, [listed(path, content) for path, content in contents.items()], writer)
     assert [file.path for file in copied] == list(contents)
     assert [file.sha256 for file in copied] == [sha256(content) for content in contents.values()]
 
 
-def test_blocks_that_come_in_any_order_are_digested_in_theirs(draft, monkeypatch):
+def test_blocks_that_come_in_any_order_are_digested_in_theirs(writer, monkeypatch):
     class Slow(Memory):
         def read_into(self, path, start, buffer):
             time.sleep(0.02 if start % (2 * BLOCK) == 0 else 0)
             super().read_into(path, start, buffer)
 
-    assert copy_file(Slow({"w": CONTENT}), listed("w", CONTENT), draft, lambda done: None).sha256 == sha256(CONTENT)
+    assert copy_file(Slow({"w": CONTENT}), listed("w", CONTENT), writer, lambda done: None).sha256 == sha256(CONTENT)
     assert digest_of_file(Slow({"w": CONTENT}), "w", len(CONTENT)) == sha256(CONTENT)
 
 
-def test_blocks_are_asked_for_side_by_side_and_not_all_at_once(draft):
+def test_blocks_are_asked_for_side_by_side_and_not_all_at_once(writer):
     inside, most, lock = [0], [0], threading.Lock()
 
     class Counted(Memory):
@@ -108,47 +108,47 @@ def test_blocks_are_asked_for_side_by_side_and_not_all_at_once(draft):
                 inside[0] -= 1
 
     content = bytes(50 * BLOCK)
-    copy_file(Counted({"w": content}), listed("w", content), draft, lambda done: None)
+    copy_file(Counted({"w": content}), listed("w", content), writer, lambda done: None)
     assert 2 <= most[0] <= blocks.THREADS
 
 
 @pytest.mark.parametrize("size", [BLOCK // 2, 5 * BLOCK])
 @pytest.mark.parametrize("known", [{"sha256": sha256(b"other")}, {"git_blob": git_blob(b"other")}])
-def test_bytes_that_are_not_what_the_source_records_are_refused_and_not_kept(draft, size, known):
+def test_bytes_that_are_not_what_the_source_records_are_refused_and_not_kept(writer, size, known):
     content = CONTENT[:size]
     source = Memory({"w": content})
     with pytest.raises(DigestMismatch, match="w of memory:") as failure:
-        copy_file(source, listed("w", content, **known), draft, lambda done: None)
+        copy_file(source, listed("w", content, **known), writer, lambda done: None)
     assert "run the same command again" in failure.value.hint
-    assert named(draft) == set()
-    assert draft.finished("w") is None
+    assert named(writer) == set()
+    assert writer.finished("w") is None
 
 
 @pytest.mark.parametrize("size", [0, BLOCK // 2, 5 * BLOCK])
-def test_what_git_names_is_checked_by_its_blob(draft, size):
+def test_what_git_names_is_checked_by_its_blob(writer, size):
     content = CONTENT[:size]
     copied = copy_file(
-        Memory({"w": content}), listed("w", content, git_blob=git_blob(content)), draft, lambda done: None
+        Memory({"w": content}), listed("w", content, git_blob=git_blob(content)), writer, lambda done: None
     )
     assert copied.sha256 == sha256(content)
 
 
 @pytest.mark.parametrize("known", [{}, {"sha256": sha256(CONTENT)}, {"git_blob": git_blob(CONTENT)}])
-def test_a_finished_file_is_not_read_again(draft, known):
+def test_a_finished_file_is_not_read_again(writer, known):
     source = Memory({"w": CONTENT})
-    first = copy_file(source, listed("w", CONTENT, **known), draft, lambda done: None)
+    first = copy_file(source, listed("w", CONTENT, **known), writer, lambda done: None)
     source.asked.clear()
     told = []
-    assert copy_file(source, listed("w", CONTENT, **known), draft, told.append) == first
+    assert copy_file(source, listed("w", CONTENT, **known), writer, told.append) == first
     assert source.asked == []
     assert told == [len(CONTENT)]
 
 
-def test_a_finished_file_of_which_the_source_now_says_something_else_is_read_again(draft):
+def test_a_finished_file_of_which_the_source_now_says_something_else_is_read_again(writer):
     old, new = CONTENT, CONTENT[::-1]
-    copy_file(Memory({"w": old}), listed("w", old), draft, lambda done: None)
-    copy_file(Memory({"w": new}), listed("w", new, sha256=sha256(new)), draft, lambda done: None)
-    assert (draft.folder / "w").read_bytes() == new
+    copy_file(Memory({"w": old}), listed("w", old), writer, lambda done: None)
+    copy_file(Memory({"w": new}), listed("w", new, sha256=sha256(new)), writer, lambda done: None)
+    assert (writer.folder / "w").read_bytes() == new
 
 
 class Failing(Memory):
@@ -162,42 +162,42 @@ class Failing(Memory):
         super().read_into(path, start, buffer)
 
 
-def test_an_error_ends_it_soon_and_a_rerun_reads_only_what_is_missing(draft):
+def test_an_error_ends_it_soon_and_a_rerun_reads_only_what_is_missing(writer):
     content = bytes(range(250)) * 800
     source = Failing({"w": content})
     with pytest.raises(ServiceUnavailable, match="went away"):
-        copy_file(source, listed("w", content, sha256=sha256(content)), draft, lambda done: None)
+        copy_file(source, listed("w", content, sha256=sha256(content)), writer, lambda done: None)
     first = {start for _, start, _ in source.asked}
     assert len(first) < len(content) / BLOCK / 2, "it went on with the rest"
-    assert "w" not in named(draft)
+    assert "w" not in named(writer)
     again, told = Memory({"w": content}), []
-    copied = copy_file(again, listed("w", content, sha256=sha256(content)), draft, told.append)
+    copied = copy_file(again, listed("w", content, sha256=sha256(content)), writer, told.append)
     assert copied.sha256 == sha256(content)
-    assert (draft.folder / "w").read_bytes() == content
+    assert (writer.folder / "w").read_bytes() == content
     assert sum(told) == len(content)
     assert first.isdisjoint({start for _, start, _ in again.asked})
 
 
-def test_blocks_that_an_earlier_try_left_damaged_are_found_out_and_not_kept(draft):
+def test_blocks_that_an_earlier_try_left_damaged_are_found_out_and_not_kept(writer):
     content = bytes(range(250)) * 80
     with pytest.raises(ServiceUnavailable):
-        copy_file(Failing({"w": content}), listed("w", content, sha256=sha256(content)), draft, lambda done: None)
-    with (draft.folder / ".w.part").open("r+b") as file:
+        copy_file(Failing({"w": content}), listed("w", content, sha256=sha256(content)), writer, lambda done: None)
+    with (writer.folder / ".w.part").open("r+b") as file:
         file.write(b"?")
     with pytest.raises(DigestMismatch):
-        copy_file(Memory({"w": content}), listed("w", content, sha256=sha256(content)), draft, lambda done: None)
-    copy_file(Memory({"w": content}), listed("w", content, sha256=sha256(content)), draft, lambda done: None)
-    assert (draft.folder / "w").read_bytes() == content
+        copy_file(Memory({"w": content}), listed("w", content, sha256=sha256(content)), writer, lambda done: None)
+    copy_file(Memory({"w": content}), listed("w", content, sha256=sha256(content)), writer, lambda done: None)
+    assert (writer.folder / "w").read_bytes() == content
 
 
-def test_an_error_in_one_of_many_small_files_is_told(draft):
+def test_an_error_in_one_of_many_small_files_is_told(writer):
     source = Failing({f"file-{number}": CONTENT[:BLOCK] for number in range(20)})
     source.at = 0
     with pytest.raises(ServiceUnavailable, match="went away"):
-        copy_files(source, [listed(path, content) for path, content in source.contents.items()], draft)
+        copy_files(source, [listed(path, content) for path, content in source.contents.items()], writer)
 
 
-def test_a_file_that_the_store_has_is_not_read(draft):
+def test_a_file_that_the_store_has_is_not_read(writer):
     adopted = []
     store = SimpleNamespace(
         finished=lambda path: None,
@@ -211,42 +211,42 @@ def test_a_file_that_the_store_has_is_not_read(draft):
 
 
 @pytest.fixture(params=["folder", "bucket"])
-def any_draft(request, tmp_path):
+def any_writer(request, tmp_path):
     if request.param == "folder":
-        return request.getfixturevalue("draft")
+        return request.getfixturevalue("writer")
     request.getfixturevalue("bucket_store")
-    return open_store().draft(tmp_path / "save-x")
+    return open_store().writer(tmp_path / "save-x")
 
 
 class TestKilledBeforeTheNoteOfAFile:
     """A file that is complete in the draft, and of which the draft does not know."""
 
-    def copied_and_forgotten(self, draft, content, monkeypatch):
+    def copied_and_forgotten(self, writer, content, monkeypatch):
         with monkeypatch.context() as dying:
-            dying.setattr(sys.modules[type(draft).__module__], "_keep", die)
+            dying.setattr(sys.modules[type(writer).__module__], "_keep", die)
             with pytest.raises(ZeroDivisionError):
-                copy_file(Memory({"w": content}), listed("w", content), draft, lambda done: None)
-        assert draft.finished("w") is None
+                copy_file(Memory({"w": content}), listed("w", content), writer, lambda done: None)
+        assert writer.finished("w") is None
 
     @pytest.mark.parametrize("blocks", [1, 2])
-    def test_it_is_not_read_from_the_source_again(self, any_draft, monkeypatch, blocks):
+    def test_it_is_not_read_from_the_source_again(self, any_writer, monkeypatch, blocks):
         monkeypatch.setattr(copying, "BLOCK", 6 << 20)
         content = bytes(6 << 20) * (blocks - 1) + CONTENT
-        self.copied_and_forgotten(any_draft, content, monkeypatch)
+        self.copied_and_forgotten(any_writer, content, monkeypatch)
         again, told = Memory({"w": content}), []
-        copied = copy_file(again, listed("w", content, sha256=sha256(content)), any_draft, told.append)
+        copied = copy_file(again, listed("w", content, sha256=sha256(content)), any_writer, told.append)
         assert (again.asked, told) == ([], [len(content)])
         assert copied.sha256 == sha256(content)
-        assert any_draft.finished("w").sha256 == sha256(content)
+        assert any_writer.finished("w").sha256 == sha256(content)
 
     @pytest.mark.parametrize("known", [{}, {"sha256": sha256(CONTENT)}])
-    def test_of_another_content_it_is(self, any_draft, monkeypatch, known):
-        self.copied_and_forgotten(any_draft, CONTENT[::-1], monkeypatch)
+    def test_of_another_content_it_is(self, any_writer, monkeypatch, known):
+        self.copied_and_forgotten(any_writer, CONTENT[::-1], monkeypatch)
         again = Memory({"w": CONTENT})
-        copied = copy_file(again, listed("w", CONTENT, **known), any_draft, lambda done: None)
+        copied = copy_file(again, listed("w", CONTENT, **known), any_writer, lambda done: None)
         assert again.asked
         assert copied.sha256 == sha256(CONTENT)
-        assert any_draft.source.read("w") == CONTENT
+        assert any_writer.source.read("w") == CONTENT
 
 
 def die(*_):
@@ -254,18 +254,18 @@ def die(*_):
 
 
 class TestWriteFile:
-    def test_writes_it(self, draft):
-        written = write_file(draft, "config.json", b"{}")
+    def test_writes_it(self, writer):
+        written = write_file(writer, "config.json", b"{}")
         assert (written.path, written.size, written.sha256) == ("config.json", 2, sha256(b"{}"))
-        assert draft.source.read("config.json") == b"{}"
+        assert writer.source.read("config.json") == b"{}"
 
-    def test_leaves_what_is_there(self, draft):
-        write_file(draft, "config.json", b"{}")
-        before = (draft.folder / "config.json").stat().st_mtime_ns
-        write_file(draft, "config.json", b"{}")
-        assert (draft.folder / "config.json").stat().st_mtime_ns == before
+    def test_leaves_what_is_there(self, writer):
+        write_file(writer, "config.json", b"{}")
+        before = (writer.folder / "config.json").stat().st_mtime_ns
+        write_file(writer, "config.json", b"{}")
+        assert (writer.folder / "config.json").stat().st_mtime_ns == before
 
-    def test_replaces_other_content(self, draft):
-        write_file(draft, "config.json", b"{}")
-        write_file(draft, "config.json", b"[]")
-        assert draft.source.read("config.json") == b"[]"
+    def test_replaces_other_content(self, writer):
+        write_file(writer, "config.json", b"{}")
+        write_file(writer, "config.json", b"[]")
+        assert writer.source.read("config.json") == b"[]"

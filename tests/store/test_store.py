@@ -453,7 +453,7 @@ class TestBrokenOff:
             raise BadParameter("no", hint="nothing")
 
         with pytest.raises(BadParameter):
-            store.once("work", lambda: None, refuse)
+            store.get_or_create("work", lambda: None, refuse)
         assert places(store) == set()
         assert not any(path.is_dir() for path in settings.home().rglob("staging/*"))
 
@@ -461,15 +461,15 @@ class TestBrokenOff:
         source = make_checkpoint(tmp_path / "model")
 
         def make(work):
-            draft = store.draft(work)
+            writer = store.writer(work)
             layout = read_layout(FolderSource(path=source))
-            kept = copy_files(layout.source, layout.files, draft)
+            kept = copy_files(layout.source, layout.files, writer)
             lie = tuple(file.model_copy(update={"size": file.size + 1}) for file in kept)
             return store.publish(work, describe(layout, name="lie", uri="", files=lie, origin={}))
 
         if isinstance(store, s3_store.S3Store):
             with pytest.raises(BadCheckpoint, match="damaged"):
-                store.once("work", lambda: None, make)
+                store.get_or_create("work", lambda: None, make)
             assert visible(store) == set()
 
 
@@ -521,7 +521,7 @@ def lose(checkpoint, path, state):
 
 def assert_whole(store, saved, source):
     assert visible(store) == {saved.digest}
-    assert store.whole(saved.digest).uri == store.find(saved.digest).uri == saved.uri
+    assert store.find_complete(saved.digest).uri == store.find(saved.digest).uri == saved.uri
     assert content(saved) == files(source)
     assert not [name for name in everything(store) if "/." in name], "what only a rerun needs stayed"
 
@@ -541,7 +541,7 @@ class TestRepair:
     def test_what_lost_a_file_gets_it_back_when_it_is_saved_again(self, store, source, again, path, state):
         saved = save_checkpoint(str(source), store)
         lose(saved, path, state)
-        assert store.whole(saved.digest) is None
+        assert store.find_complete(saved.digest) is None
         repaired = save_checkpoint(str(again), store)
         assert (repaired.digest, repaired.uri) == (saved.digest, saved.uri)
         assert_whole(store, saved, source)
@@ -564,7 +564,7 @@ class TestRepair:
         moved.clear()
         for owner in (FolderSource, S3Source):
             monkeypatch.setattr(owner, "read", lambda *_: pytest.fail("a file was read"))
-        assert store.whole(saved.digest).digest == saved.digest
+        assert store.find_complete(saved.digest).digest == saved.digest
         assert moved.total() == 0
 
     def test_a_repair_that_is_broken_off_is_gone_on_with(self, store, kind, source, monkeypatch):
@@ -590,12 +590,12 @@ class TestRepair:
             kept = tuple(
                 File(path=file.path, size=file.size, sha256=sha256_file(source / file.path)) for file in layout.files
             )
-            made = store.take(work / "model", describe(layout, name="model", uri="", files=kept, origin={}))
-            store.remember("fine-tune", "key", made.digest)
+            made = store.publish_folder(work / "model", describe(layout, name="model", uri="", files=kept, origin={}))
+            store.put("fine-tune", "key", made.digest)
             return made
 
         def train():
-            return store.once(f"fine-tune-{'0' * 64}", lambda: store.recall_checkpoint("fine-tune", "key"), make)
+            return store.get_or_create(f"fine-tune-{'0' * 64}", lambda: store.get_checkpoint("fine-tune", "key"), make)
 
         saved = train()
         lose(saved, "config.json", "missing")
@@ -784,20 +784,20 @@ def move(store, tmp_path):
 
 class TestDocuments:
     def test_are_recalled_and_the_last_writer_wins(self, store):
-        assert store.recall("kind", "key") is None
-        store.remember("kind", "key", "one")
-        store.remember("kind", "key", "zwei ü")
-        assert store.recall("kind", "key") == "zwei ü"
-        assert store.recall("kind", "other") is None
+        assert store.get("kind", "key") is None
+        store.put("kind", "key", "one")
+        store.put("kind", "key", "zwei ü")
+        assert store.get("kind", "key") == "zwei ü"
+        assert store.get("kind", "other") is None
 
     def test_of_several_writers_at_once_one_wins(self, store):
         in_processes(remember_often, "one", "two", "three", "four")
-        assert store.recall("kind", "key") in ("one", "two", "three", "four")
+        assert store.get("kind", "key") in ("one", "two", "three", "four")
 
     @pytest.mark.parametrize("digest", ["0" * 64, "garbage", "a\nb" * 400, "../../x", ""])
     def test_a_checkpoint_that_is_remembered_and_gone_is_none(self, store, digest):
-        store.remember("saved", "key", digest)
-        assert store.recall_checkpoint("saved", "key") is None
+        store.put("saved", "key", digest)
+        assert store.get_checkpoint("saved", "key") is None
 
     @pytest.mark.parametrize("damaged", ['{"tensors": [{"na', "", "null", '{"other": 1}'])
     def test_damaged_statistics_of_a_transfer_are_made_again(self, store, tmp_path, damaged, caplog):
@@ -809,7 +809,7 @@ class TestDocuments:
         }
         made = transfer_in_store(parents, scale="1", dtype="auto", store=store)
         key = derivation(parents, "1", "auto").key
-        store.remember("transfer-statistics", key, damaged)
+        store.put("transfer-statistics", key, damaged)
         assert transfer_in_store(parents, scale="1", dtype="auto", store=store) == made
         assert f"results/transfer-statistics/{key} is damaged" in caplog.text
         caplog.clear()
@@ -853,7 +853,7 @@ class TestOnce:
 
 def remember_often(document):
     for _ in range(30):
-        open_store().remember("kind", "key", document)
+        open_store().put("kind", "key", document)
 
 
 def want(log):
@@ -864,10 +864,10 @@ def want(log):
         with log.open("a") as file:
             file.write("once ")
         time.sleep(0.2)
-        store.remember("kind", "key", "result")
+        store.put("kind", "key", "result")
         return "result"
 
-    assert store.once("work", lambda: store.recall("kind", "key"), make) == "result"
+    assert store.get_or_create("work", lambda: store.get("kind", "key"), make) == "result"
 
 
 class TestClaims:

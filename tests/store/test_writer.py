@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from components.s3.bucket import Bucket
-from components.store.folder.writer import FolderDraft
+from components.store.folder.writer import FolderCheckpointWriter
 from components.store.s3 import writer as s3_draft
-from components.store.s3.writer import S3Draft
+from components.store.s3.writer import S3CheckpointWriter
 
 PART = 5 << 20
 SIZE = 2 * PART + 12_345
@@ -31,15 +31,15 @@ def space(kind, tmp_path, request):
         held = tmp_path / "held"
         held.write_bytes(b"of the store")
         known = {digest(b"of the store"): held}
-        return SimpleNamespace(open=lambda: FolderDraft(tmp_path / "draft", known.get))
+        return SimpleNamespace(open=lambda: FolderCheckpointWriter(tmp_path / "draft", known.get))
     root = request.getfixturevalue("bucket_store")
     root.put("checkpoints/other/held", b"of the store")
     known = {digest(b"of the store"): "checkpoints/other/held"}
-    return SimpleNamespace(open=lambda: S3Draft(root.under("checkpoints/draft"), root, known.get))
+    return SimpleNamespace(open=lambda: S3CheckpointWriter(root.under("checkpoints/draft"), root, known.get))
 
 
 @pytest.fixture
-def draft(space):
+def writer(space):
     return space.open()
 
 
@@ -47,86 +47,86 @@ def digest(content):
     return hashlib.sha256(content).hexdigest()
 
 
-def names(draft):
+def names(writer):
     """Everything that is there, seen or hidden."""
-    if isinstance(draft, FolderDraft):
-        return {path.name for path in draft.folder.iterdir()} if draft.folder.exists() else set()
-    return {entry.key for entry in draft.place.objects()}
+    if isinstance(writer, FolderCheckpointWriter):
+        return {path.name for path in writer.folder.iterdir()} if writer.folder.exists() else set()
+    return {entry.key for entry in writer.location.objects()}
 
 
-def seen(draft):
-    return {file.path: file.size for file in draft.source.files()}
+def seen(writer):
+    return {file.path: file.size for file in writer.source.files()}
 
 
 def parts(size=SIZE, part=PART):
     return [(start, memoryview(CONTENT)[start : min(start + part, size)]) for start in range(0, size, part)]
 
 
-def write(draft, path="w.safetensors", order=lambda parts: parts, block=None):
-    with draft.create(path, SIZE, block=block) as output:
+def write(writer, path="w.safetensors", order=lambda parts: parts, block=None):
+    with writer.create(path, SIZE, block=block) as output:
         for start, data in order(parts()):
             output.write(start, data)
         output.finish(SHA256, "a note")
 
 
 @pytest.mark.parametrize("order", [list, lambda parts: parts[::-1]], ids=["forwards", "backwards"])
-def test_a_file_is_there_when_it_is_finished_and_not_before(draft, order):
-    with draft.create("w.safetensors", SIZE) as output:
+def test_a_file_is_there_when_it_is_finished_and_not_before(writer, order):
+    with writer.create("w.safetensors", SIZE) as output:
         for start, data in order(parts()):
             output.write(start, data)
-        assert seen(draft) == {}
-        assert draft.finished("w.safetensors") is None
+        assert seen(writer) == {}
+        assert writer.finished("w.safetensors") is None
         output.finish(SHA256, "a note")
-    assert seen(draft) == {"w.safetensors": SIZE}
-    assert draft.source.read("w.safetensors") == CONTENT
-    finished = draft.finished("w.safetensors")
+    assert seen(writer) == {"w.safetensors": SIZE}
+    assert writer.source.read("w.safetensors") == CONTENT
+    finished = writer.finished("w.safetensors")
     assert (finished.size, finished.sha256, finished.note) == (SIZE, SHA256, "a note")
 
 
-def test_threads_write_side_by_side(draft):
-    with draft.create("w.safetensors", SIZE) as output, ThreadPoolExecutor(3) as pool:
+def test_threads_write_side_by_side(writer):
+    with writer.create("w.safetensors", SIZE) as output, ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda part: output.write(*part), parts()))
         output.finish(SHA256)
-    assert draft.source.read("w.safetensors") == CONTENT
+    assert writer.source.read("w.safetensors") == CONTENT
 
 
 @pytest.mark.parametrize("header", [8, 1000, PART - 1, PART, PART + 1])
-def test_a_first_write_may_be_smaller_than_the_rest(draft, header):
-    with draft.create("w.safetensors", SIZE) as output:
+def test_a_first_write_may_be_smaller_than_the_rest(writer, header):
+    with writer.create("w.safetensors", SIZE) as output:
         output.write(0, memoryview(CONTENT)[:header])
         middle = header + PART + 7
         output.write(middle, memoryview(CONTENT)[middle:])  # the last one, whatever its size
         output.write(header, memoryview(CONTENT)[header:middle])
         output.finish(SHA256)
-    assert draft.source.read("w.safetensors") == CONTENT
+    assert writer.source.read("w.safetensors") == CONTENT
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, PART - 1, PART, PART + 1])
-def test_any_size(draft, size):
+def test_any_size(writer, size):
     content = CONTENT[:size]
-    with draft.create("w.safetensors", size, block=PART) as output:
+    with writer.create("w.safetensors", size, block=PART) as output:
         for start, data in parts(size):
             output.write(start, data)
         output.finish(digest(content))
-    assert seen(draft) == {"w.safetensors": size}
-    assert draft.source.read("w.safetensors") == content
-    assert draft.finished("w.safetensors").sha256 == digest(content)
+    assert seen(writer) == {"w.safetensors": size}
+    assert writer.source.read("w.safetensors") == content
+    assert writer.finished("w.safetensors").sha256 == digest(content)
 
 
 def test_what_was_broken_off_is_gone_on_from(space):
     with space.open().create("w.safetensors", SIZE, block=PART) as output:
         assert output.present == frozenset()
         output.write(PART, memoryview(CONTENT)[PART : 2 * PART])
-    draft = space.open()
-    assert seen(draft) == {}
-    with draft.create("w.safetensors", SIZE, block=PART) as output:
+    writer = space.open()
+    assert seen(writer) == {}
+    with writer.create("w.safetensors", SIZE, block=PART) as output:
         assert output.present == {PART}
         for start, data in parts():
             if start not in output.present:
                 output.write(start, data)
         assert output.read_back() == SHA256
         output.finish(SHA256)
-    assert draft.source.read("w.safetensors") == CONTENT
+    assert writer.source.read("w.safetensors") == CONTENT
 
 
 def test_the_last_part_is_gone_on_from_too(space):
@@ -167,50 +167,50 @@ def test_what_is_discarded_is_made_again(space, read_back):
         assert output.present == frozenset()
 
 
-def test_a_finished_file_that_was_changed_is_not_finished(draft):
-    write(draft)
+def test_a_finished_file_that_was_changed_is_not_finished(writer):
+    write(writer)
     changed = b"!" + CONTENT[1:]
-    if isinstance(draft, FolderDraft):
-        (draft.folder / "w.safetensors").write_bytes(changed)
+    if isinstance(writer, FolderCheckpointWriter):
+        (writer.folder / "w.safetensors").write_bytes(changed)
     else:
-        draft.place.put("w.safetensors", changed)
-    assert draft.finished("w.safetensors") is None
-    write(draft)
-    assert draft.source.read("w.safetensors") == CONTENT
+        writer.location.put("w.safetensors", changed)
+    assert writer.finished("w.safetensors") is None
+    write(writer)
+    assert writer.source.read("w.safetensors") == CONTENT
 
 
-def test_a_finished_file_that_was_removed_is_not_finished(draft):
-    write(draft)
-    if isinstance(draft, FolderDraft):
-        (draft.folder / "w.safetensors").unlink()
+def test_a_finished_file_that_was_removed_is_not_finished(writer):
+    write(writer)
+    if isinstance(writer, FolderCheckpointWriter):
+        (writer.folder / "w.safetensors").unlink()
     else:
-        draft.place.delete("w.safetensors")
-    assert draft.finished("w.safetensors") is None
+        writer.location.delete("w.safetensors")
+    assert writer.finished("w.safetensors") is None
 
 
-def test_a_file_of_the_store_is_taken_under_another_name(draft):
-    assert draft.adopt("config.json", len(b"of the store"), digest(b"of the store"))
-    assert draft.source.read("config.json") == b"of the store"
-    assert draft.finished("config.json").sha256 == digest(b"of the store")
+def test_a_file_of_the_store_is_taken_under_another_name(writer):
+    assert writer.adopt("config.json", len(b"of the store"), digest(b"of the store"))
+    assert writer.source.read("config.json") == b"of the store"
+    assert writer.finished("config.json").sha256 == digest(b"of the store")
 
 
 @pytest.mark.parametrize(("size", "content"), [(12, b"unknown"), (13, b"of the store")])
-def test_a_file_that_the_store_has_not_is_not_taken(draft, size, content):
-    assert not draft.adopt("config.json", size, digest(content))
-    assert draft.finished("config.json") is None
+def test_a_file_that_the_store_has_not_is_not_taken(writer, size, content):
+    assert not writer.adopt("config.json", size, digest(content))
+    assert writer.finished("config.json") is None
 
 
-def test_tidying_leaves_the_files_alone(draft):
-    write(draft, block=PART)
-    draft.tidy()
-    assert names(draft) == {"w.safetensors"}
-    assert draft.source.read("w.safetensors") == CONTENT
+def test_tidying_leaves_the_files_alone(writer):
+    write(writer, block=PART)
+    writer.tidy()
+    assert names(writer) == {"w.safetensors"}
+    assert writer.source.read("w.safetensors") == CONTENT
 
 
-def test_of_a_discarded_draft_everything_is_made_again(draft):
-    write(draft)
-    draft.discard()
-    assert draft.finished("w.safetensors") is None
+def test_of_a_discarded_draft_everything_is_made_again(writer):
+    write(writer)
+    writer.discard()
+    assert writer.finished("w.safetensors") is None
 
 
 class TestBucket:
@@ -218,26 +218,26 @@ class TestBucket:
     def kind(self):
         return "bucket"
 
-    def test_every_upload_is_named_for_those_who_clean_up(self, draft):
-        with draft.create("w.safetensors", SIZE, block=PART) as output:
+    def test_every_upload_is_named_for_those_who_clean_up(self, writer):
+        with writer.create("w.safetensors", SIZE, block=PART) as output:
             output.write(0, memoryview(CONTENT)[:PART])
-        named = [name for name in names(draft) if name.endswith(".upload")]
+        named = [name for name in names(writer) if name.endswith(".upload")]
         assert named == [f"{s3_draft.NOTES}w.safetensors.upload"]
-        assert len(draft.place.uploads("w.safetensors")) == 1
+        assert len(writer.location.uploads("w.safetensors")) == 1
 
-    def test_none_stays_open_when_a_file_is_finished(self, draft):
-        write(draft)
-        assert draft.place.uploads("w.safetensors") == []
+    def test_none_stays_open_when_a_file_is_finished(self, writer):
+        write(writer)
+        assert writer.location.uploads("w.safetensors") == []
 
     def test_a_rerun_goes_on_in_the_same_upload(self, space):
         for start in (0, PART):
             with space.open().create("w.safetensors", SIZE, block=PART) as output:
                 output.write(start, memoryview(CONTENT)[start : start + PART])
-        assert len(space.open().place.uploads("w.safetensors")) == 1
+        assert len(space.open().location.uploads("w.safetensors")) == 1
         with space.open().create("w.safetensors", SIZE, block=PART) as output:
             assert output.present == {0, PART}
 
-    def test_an_answer_that_was_lost_after_completing_is_no_error(self, draft, monkeypatch):
+    def test_an_answer_that_was_lost_after_completing_is_no_error(self, writer, monkeypatch):
         real = Bucket.complete_upload
 
         def twice(*arguments):
@@ -245,8 +245,8 @@ class TestBucket:
             real(*arguments)
 
         monkeypatch.setattr(Bucket, "complete_upload", twice)
-        write(draft)
-        assert draft.source.read("w.safetensors") == CONTENT
+        write(writer)
+        assert writer.source.read("w.safetensors") == CONTENT
 
     def test_there_are_never_more_parts_than_a_server_takes(self, bucket_store, monkeypatch):
         size = 400 << 30
@@ -254,7 +254,7 @@ class TestBucket:
         monkeypatch.setattr(Bucket, "put", lambda *_: None)
         monkeypatch.setattr(Bucket, "start_upload", lambda *_: "upload")
         monkeypatch.setattr(Bucket, "upload_part", lambda place, key, upload, number, data: numbers.append(number))
-        with S3Draft(bucket_store, bucket_store, {}.get).create("w.safetensors", size) as output:
+        with S3CheckpointWriter(bucket_store, bucket_store, {}.get).create("w.safetensors", size) as output:
             step = -(-size // 9_999)
             for start in (0, step, size // step * step):
                 output.write(start, memoryview(bytes(PART)))

@@ -125,7 +125,7 @@ def broken_off(*_):
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("when", ["transfer.publish", "transfer.FolderDraft.tidy"])
+@pytest.mark.parametrize("when", ["transfer.publish", "transfer.FolderCheckpointWriter.tidy"])
 def test_broken_off_around_publication_nothing_is_made_again(folders, tmp_path, monkeypatch, when):
     (tmp_path / ".out.txt.partial").write_text("mine")
     with monkeypatch.context() as patched:

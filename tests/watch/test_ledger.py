@@ -278,10 +278,10 @@ TestTicks.settings = hypothesis_settings(max_examples=60, stateful_step_count=30
 class TestInTheStore:
     def test_what_did_not_change_is_not_written(self, store):
         change(store, "key", lambda ledger: with_seen(ledger, [listed("a")], 0))
-        before = store.recall(KIND, "key")
+        before = store.get(KIND, "key")
         assert change(store, "key", lambda ledger: with_seen(ledger, [listed("a")], 9)).names
         assert change(store, "key", lambda ledger: None) is None
-        assert store.recall(KIND, "key") == before
+        assert store.get(KIND, "key") == before
         assert json.loads(before)["schema_version"] == 1
 
     def test_of_ticks_that_overlap_one_takes_the_release(self, store):
@@ -298,13 +298,13 @@ class TestInTheStore:
 
     @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema_version": 2}', '{"schema_version":1,"more":1}'])
     def test_a_document_that_is_no_ledger_is_told_and_stays(self, store, text):
-        store.remember(KIND, "key", text)
+        store.put(KIND, "key", text)
         with pytest.raises(BadCheckpoint, match="is no ledger of this version"):
             change(store, "key", lambda ledger: with_seen(ledger, [listed("a")], 0))
-        assert store.recall(KIND, "key") == text
+        assert store.get(KIND, "key") == text
 
     def test_who_never_has_a_turn_is_told(self, store, monkeypatch):
-        monkeypatch.setattr(type(store), "exchange", lambda *arguments: False)
+        monkeypatch.setattr(type(store), "compare_and_swap", lambda *arguments: False)
         with pytest.raises(OutputConflict, match="changed by others"):
             change(store, "key", lambda ledger: with_seen(ledger, [listed("a")], 0))
 
@@ -323,7 +323,7 @@ class TestInTheStore:
             },
         )
         assert len(ledger.to_json()) < 2_000_000
-        store.remember(KIND, "key", ledger.to_json())
+        store.put(KIND, "key", ledger.to_json())
         ones = [listed(name, state=f"{n:040x}") for name, n in names.items()]
         started = time.process_time()
         after = change(store, "key", lambda known: with_seen(known, [*ones, listed("new")], 0))

@@ -34,8 +34,8 @@ def folder_garbage(root: Path, find: Callable[[str], Checkpoint | None], before:
     staging, checkpoints = root / "staging", root / "checkpoints"
     yield from unused_folders(staging, WORK, "work that was broken off", before)
     yield from unused_folders(checkpoints, DIGEST, "files without a manifest of this digest", before, is_unnamed)
-    for place in (staging, checkpoints):
-        yield from unused_claims(place, before)
+    for location in (staging, checkpoints):
+        yield from unused_claims(location, before)
     for folder in sorted(checkpoints.glob("*")):
         with passing_over(folder):
             if (folder / MANIFEST).exists():
@@ -65,8 +65,8 @@ def _half_written(folder: Path, before: datetime) -> Iterator[Garbage]:
 
 
 def _is_dead(path: Path, root: Path, find: Callable[[str], Checkpoint | None]) -> bool:
-    def is_file(place: str) -> bool:
-        return (root / "checkpoints" / place).is_file()
+    def is_file(location: str) -> bool:
+        return (root / "checkpoints" / location).is_file()
 
     try:
         document = path.read_bytes().decode("utf-8", "replace")

@@ -12,19 +12,28 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from components.checkpoints import MANIFEST, Checkpoint, text_of, unless_damaged
+from components.checkpoints import MANIFEST, Checkpoint, or_none_if_damaged, text_of
 from components.sources import FolderSource
 from components.store.folder.garbage import folder_garbage
-from components.store.folder.writer import FolderDraft
+from components.store.folder.writer import FolderCheckpointWriter
 from components.store.garbage import DIGEST, Garbage
-from components.system import claimed, discard, disk_errors, once, publish, reading_errors, restore, write_durably
+from components.system import (
+    claimed,
+    discard,
+    disk_errors,
+    get_or_create,
+    publish,
+    reading_errors,
+    restore,
+    write_durably,
+)
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderStore:
-    """A store in a folder (see `components.store.store.store.Store`)."""
+    """A store in a folder (see `components.store.Store`)."""
 
     root: Path
 
@@ -54,37 +63,37 @@ class FolderStore:
 
     def find(self, digest: str) -> Checkpoint | None:
         """The checkpoint of this digest, if the store has it; one whose manifest is damaged is made again."""
-        return unless_damaged(lambda: self.manifest(digest))
+        return or_none_if_damaged(lambda: self.manifest(digest))
 
-    def whole(self, digest: str) -> Checkpoint | None:
+    def find_complete(self, digest: str) -> Checkpoint | None:
         """The checkpoint of this digest, if the store has all of its files in their sizes."""
         found = self.find(digest)
-        listed = unless_damaged(FolderSource(path=self.folder(digest)).files) if found else None
+        listed = or_none_if_damaged(FolderSource(path=self.folder(digest)).files) if found else None
         return found if listed else None
 
     def source(self, checkpoint: Checkpoint) -> FolderSource | None:
         """Where a checkpoint's files can be read, None where the store does not have them."""
         return FolderSource(path=self.folder(checkpoint.digest)) if self.find(checkpoint.digest) else None
 
-    def once(self, key: str, recall: Callable[[], Result | None], make: Callable[[Path], Result]) -> Result:
-        """Find work that was done before, or do it (see `components.system.locks.once`)."""
-        return once(self.root / "staging" / key, recall, make)
+    def get_or_create(self, key: str, find: Callable[[], Result | None], make: Callable[[Path], Result]) -> Result:
+        """Find work that was done before, or do it (see `components.system.get_or_create`)."""
+        return get_or_create(self.root / "staging" / key, find, make)
 
-    def draft(self, work: Path) -> FolderDraft:
-        """A draft in the folder that `once` gave."""
-        return FolderDraft(work, self._held)
+    def writer(self, work: Path) -> FolderCheckpointWriter:
+        """A draft in the folder that `get_or_create` gave."""
+        return FolderCheckpointWriter(work, self._held)
 
     def publish(self, work: Path, checkpoint: Checkpoint) -> Checkpoint:
         """Make the draft of `work` visible under its digest; free when that is there already."""
-        return self.take(work, checkpoint)
+        return self.publish_folder(work, checkpoint)
 
-    def take(self, folder: Path, checkpoint: Checkpoint) -> Checkpoint:
-        """Make the files in a folder, which is in the one that `once` gave, visible under their digest."""
+    def publish_folder(self, folder: Path, checkpoint: Checkpoint) -> Checkpoint:
+        """Make the files in a folder, which is in the one that `get_or_create` gave, visible under their digest."""
         final = self.folder(checkpoint.digest)
         checkpoint = checkpoint.model_copy(update={"uri": final.as_uri()})
         final.parent.mkdir(parents=True, exist_ok=True)
         with claimed(final, wait=True):
-            if self.whole(checkpoint.digest):
+            if self.find_complete(checkpoint.digest):
                 discard(folder)
             else:
                 write_durably(folder / MANIFEST, checkpoint.to_json())
@@ -92,9 +101,9 @@ class FolderStore:
                     restore(folder, final, last=MANIFEST)
                 else:
                     publish(folder, final)
-                FolderDraft(final).tidy()
+                FolderCheckpointWriter(final).tidy()
         for file in checkpoint.files:
-            self.remember("files", file.sha256, f"{checkpoint.digest}/{file.path}")
+            self.put("files", file.sha256, f"{checkpoint.digest}/{file.path}")
         return checkpoint
 
     @contextmanager
@@ -105,28 +114,28 @@ class FolderStore:
             BadReference: the store does not have them.
         """
         if self.find(checkpoint.digest) is None:
-            raise checkpoint.lost()
+            raise checkpoint.missing_error()
         yield self.folder(checkpoint.digest)
 
-    def recall(self, kind: str, key: str) -> str | None:
-        """What `remember` kept."""
+    def get(self, kind: str, key: str) -> str | None:
+        """What `put` kept."""
         path = self.root / "results" / kind / key
         with reading_errors(path):
             try:
                 content = path.read_bytes()
             except FileNotFoundError:
                 return None
-        return unless_damaged(lambda: text_of(content, str(path)))
+        return or_none_if_damaged(lambda: text_of(content, str(path)))
 
-    def remember(self, kind: str, key: str, document: str) -> None:
+    def put(self, kind: str, key: str, document: str) -> None:
         """Keep a small document under a key; the last writer wins."""
         path = self.root / "results" / kind / key
         with disk_errors(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_durably(path, document.encode())
 
-    def exchange(self, kind: str, key: str, old: str | None, new: str) -> bool:
-        """Keep `new` under a key if what is kept there is still `old` (see `components.store.store.store.Store`)."""
+    def compare_and_swap(self, kind: str, key: str, old: str | None, new: str) -> bool:
+        """Keep `new` under a key if what is kept there is still `old` (see `components.store.Store`)."""
         path = self.root / "results" / kind / key
         with disk_errors(self.root), claimed(path, wait=True):
             found = path.read_bytes() if path.exists() else None
@@ -135,10 +144,10 @@ class FolderStore:
             write_durably(path, new.encode())
         return True
 
-    def recall_checkpoint(self, kind: str, key: str) -> Checkpoint | None:
+    def get_checkpoint(self, kind: str, key: str) -> Checkpoint | None:
         """The checkpoint whose digest was remembered, if it is still there, whole."""
-        digest = self.recall(kind, key)
-        return self.whole(digest) if digest else None
+        digest = self.get(kind, key)
+        return self.find_complete(digest) if digest else None
 
     def digests(self) -> list[str]:
         """Every digest that the store has a checkpoint of, or had.
@@ -162,6 +171,6 @@ class FolderStore:
         return list(folder_garbage(self.root, self.manifest, before))
 
     def _held(self, sha256: str) -> Path | None:
-        place = self.recall("files", sha256)
-        path = self.root / "checkpoints" / place if place else None
+        location = self.get("files", sha256)
+        path = self.root / "checkpoints" / location if location else None
         return path if path and path.is_file() else None

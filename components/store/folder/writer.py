@@ -34,8 +34,8 @@ def staging_beside(output: Path, key: str) -> Path:
     return staging
 
 
-class FolderDraft:
-    """A folder as a draft (see `components.store.store.writer.Draft`)."""
+class FolderCheckpointWriter:
+    """A folder as a draft (see `components.store.CheckpointWriter`)."""
 
     smallest_write = 0
 
@@ -76,9 +76,9 @@ class FolderDraft:
         _keep(self.folder, path, Finished(size=size, sha256=sha256))
         return True
 
-    def create(self, path: str, size: int, *, block: int | None = None) -> "FolderOutput":
+    def create(self, path: str, size: int, *, block: int | None = None) -> "FolderFileWriter":
         """Begin a file."""
-        return FolderOutput(self.folder, path, size, block)
+        return FolderFileWriter(self.folder, path, size, block)
 
     def recover(self, path: str, size: int, sha256: str) -> bool:
         """Keep a file of this content, all of which is read, that is in its place without a record."""
@@ -99,8 +99,8 @@ class FolderDraft:
                 path.unlink()
 
 
-class FolderOutput:
-    """A file that is visible in its folder once it is complete (see `components.store.store.writer.Output`)."""
+class FolderFileWriter:
+    """A file that is visible in its folder once it is complete (see `components.store.FileWriter`)."""
 
     def __init__(self, folder: Path, path: str, size: int, block: int | None) -> None:
         self._folder, self._path, self._size, self._block = folder, path, size, block or size
@@ -111,7 +111,7 @@ class FolderOutput:
         self._file = ShardFile(self._part, size, fresh=not self.present)
         self._written = self._journal.open("ab", buffering=0) if block else None
 
-    def __enter__(self) -> "FolderOutput":
+    def __enter__(self) -> "FolderFileWriter":
         return self
 
     def __exit__(

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from components.checkpoints import Checkpoint, is_plain, unless_damaged
+from components.checkpoints import Checkpoint, is_plain, or_none_if_damaged
 from components.errors import RecycleError
 from components.s3 import Absent, Bucket, Object
 from components.sources import S3Source
@@ -18,13 +18,13 @@ from components.store.s3.removal import (
     is_elsewhere,
     is_published,
     look,
-    name_again,
     named,
     remove_draft,
     remove_index,
     remove_object,
     remove_unnamed,
     remove_upload,
+    restore_index,
 )
 from components.store.s3.writer import NOTES
 from components.system import thread_pool
@@ -52,8 +52,8 @@ def s3_garbage(root: Bucket, find: Find, before: datetime) -> list[Garbage]:
     with thread_pool(THREADS, "garbage") as pool:
         states = list(pool.map(lambda name: look(root.under(f"{CHECKPOINTS}{name}"), _inside(name, told)), names))
         indexed = named(root)  # last: who publishes writes the manifest first
-        lost = {place.uri: checkpoint for place, checkpoint in _with_lost_index(states, indexed, find, before)}
-        others = [state for state in states if state.place.uri not in lost]
+        lost = {location.uri: checkpoint for location, checkpoint in _with_lost_index(states, indexed, find, before)}
+        others = [state for state in states if state.location.uri not in lost]
         found = [garbage for state in others for garbage in _in_place(root, state, indexed, find, before)]
         found += [_lost_index(root, checkpoint, find) for checkpoint in lost.values()]
         there = {checkpoint.digest: checkpoint for checkpoint in lost.values()}
@@ -87,23 +87,23 @@ def _with_lost_index(
     """Published checkpoints that are nowhere else, and that no index names."""
     for state in states:
         if state.has_manifest and state.name not in indexed and state.is_older(before):
-            checkpoint = unless_damaged(lambda place=state.place: S3Source(place).manifest)  # type: ignore[misc]
+            checkpoint = or_none_if_damaged(lambda location=state.location: S3Source(location).manifest)  # type: ignore[misc]
             if checkpoint is not None and not is_elsewhere(checkpoint, find):
-                yield state.place, checkpoint
+                yield state.location, checkpoint
 
 
 def _lost_index(root: Bucket, checkpoint: Checkpoint, find: Find) -> Garbage:
     return Garbage(
-        place=f"{root.uri}/{DIGESTS}{checkpoint.digest}",
+        location=f"{root.uri}/{DIGESTS}{checkpoint.digest}",
         reason=f"index that does not name its checkpoint, {checkpoint.uri}, and is written again",
         size=0,
         modified=datetime.now(UTC),
-        remove=lambda: name_again(root, checkpoint, find),
+        remove=lambda: restore_index(root, checkpoint, find),
     )
 
 
 def _in_place(root: Bucket, state: State, indexed: set[str], find: Find, before: datetime) -> Iterator[Garbage]:
-    published = state.has_manifest and is_published(state.place)
+    published = state.has_manifest and is_published(state.location)
     if published and state.name in indexed:
         yield from _beside_manifest(state, before)
     elif state.all and state.is_older(before):
@@ -112,38 +112,38 @@ def _in_place(root: Bucket, state: State, indexed: set[str], find: Find, before:
             "checkpoint that no digest names, damaged or not the only one" if published else "draft that was broken off"
         )
         yield Garbage(
-            place=f"{state.place.uri}/",
+            location=f"{state.location.uri}/",
             reason=f"{kind}: {len(state.objects)} objects, {len(state.uploads)} uploads",
             size=sum(entry.size for entry in state.all),
             modified=max(entry.modified for entry in state.all),
             remove=lambda: (
-                remove_unnamed(root, state.place, told, find, before)
+                remove_unnamed(root, state.location, told, find, before)
                 if published
-                else remove_draft(state.place, told, before)
+                else remove_draft(state.location, told, before)
             ),
         )
 
 
 def _beside_manifest(state: State, before: datetime) -> Iterator[Garbage]:
     """Notes and uploads of a checkpoint that is published, which nobody needs any more."""
-    place = state.place
+    location = state.location
     for entry in state.objects:
         if entry.key.startswith(NOTES) and entry.modified < before:
             yield Garbage(
-                place=f"{place.uri}/{entry.key}",
+                location=f"{location.uri}/{entry.key}",
                 reason="note of finished work",
                 size=entry.size,
                 modified=entry.modified,
-                remove=lambda entry=entry: remove_object(place, entry),  # type: ignore[misc]
+                remove=lambda entry=entry: remove_object(location, entry),  # type: ignore[misc]
             )
     for upload in state.uploads:
         if upload.modified < before:
             yield Garbage(
-                place=f"{place.uri}/{upload.key}",
+                location=f"{location.uri}/{upload.key}",
                 reason=f"upload that was broken off ({upload.id[:12]}…)",
                 size=upload.size,
                 modified=upload.modified,
-                remove=lambda upload=upload: remove_upload(place, upload),  # type: ignore[misc]
+                remove=lambda upload=upload: remove_upload(location, upload),  # type: ignore[misc]
             )
 
 
@@ -157,7 +157,7 @@ def _entry(root: Bucket, entry: Object, find: Find) -> Garbage:
         return is_dead() and remove_object(root, entry)
 
     return Garbage(
-        place=f"{root.uri}/{entry.key}",
+        location=f"{root.uri}/{entry.key}",
         reason="points to what is gone",
         size=entry.size,
         modified=entry.modified,
@@ -178,4 +178,4 @@ def _is_dead(root: Bucket, entry: Object, find: Find) -> bool:
         document = root.get(entry.key).decode("utf-8", "replace")
     except Absent:
         return False
-    return points_nowhere(kind, document, find, lambda place: is_plain(place) and root.head(place) is not None)
+    return points_nowhere(kind, document, find, lambda location: is_plain(location) and root.head(location) is not None)

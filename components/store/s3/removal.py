@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from components.checkpoints import MANIFEST, Checkpoint, is_plain, unless_damaged
+from components.checkpoints import MANIFEST, Checkpoint, is_plain, or_none_if_damaged
 from components.errors import BadCheckpoint
 from components.s3 import SMALLEST_PART, Absent, AlreadyThere, Bucket, Object, Upload
 from components.sources import S3Source
@@ -37,14 +37,14 @@ Find = Callable[[str], Checkpoint | None]
 class State:
     """What lies where one piece of work writes its checkpoint."""
 
-    place: Bucket
+    location: Bucket
     objects: tuple[Object, ...]
     uploads: tuple[Upload, ...]
 
     @property
     def name(self) -> str:
         """Of the place, as an index has it."""
-        return _name(self.place)
+        return _name(self.location)
 
     @property
     def has_manifest(self) -> bool:
@@ -54,7 +54,7 @@ class State:
     def without(self, key: str) -> "State":
         """The same but for one object."""
         return State(
-            place=self.place,
+            location=self.location,
             objects=tuple(entry for entry in self.objects if entry.key != key),
             uploads=self.uploads,
         )
@@ -69,14 +69,14 @@ class State:
         return all(entry.modified < before for entry in self.all)
 
 
-def look(place: Bucket, told: Collection[str] = ()) -> State:
+def look(location: Bucket, told: Collection[str] = ()) -> State:
     """What lies in a place.
 
     Args:
-        place: of a draft or a checkpoint.
+        location: of a draft or a checkpoint.
         told: keys in it of uploads that are known of.
     """
-    objects = place.objects()
+    objects = location.objects()
     notes = {
         entry.key.removeprefix(NOTES).removesuffix(".upload")
         for entry in objects
@@ -85,7 +85,7 @@ def look(place: Bucket, told: Collection[str] = ()) -> State:
     large = {entry.key for entry in objects if entry.size > SMALLEST_PART}
     keys = sorted(key for key in {*notes, *large, *told} if is_plain(key))
     return State(
-        place=place, objects=objects, uploads=tuple(upload for key in keys for upload in place.incomplete(key))
+        location=location, objects=objects, uploads=tuple(upload for key in keys for upload in location.incomplete(key))
     )
 
 
@@ -101,76 +101,76 @@ def named(root: Bucket) -> set[str]:
         return set(pool.map(read, root.objects(DIGESTS)))
 
 
-def read_manifest(place: Bucket) -> bytes | None:
+def read_manifest(location: Bucket) -> bytes | None:
     """What stands where the manifest does, which may be the mark of a removal."""
     try:
-        return place.get(MANIFEST)
+        return location.get(MANIFEST)
     except Absent:
         return None
 
 
-def is_published(place: Bucket) -> bool:
+def is_published(location: Bucket) -> bool:
     """Whether there is a manifest, which may be damaged, and not the mark of a removal."""
-    manifest = read_manifest(place)
+    manifest = read_manifest(location)
     return manifest is not None and not manifest.startswith(MARK)
 
 
-def is_condemned(place: Bucket) -> bool:
+def is_marked_for_deletion(location: Bucket) -> bool:
     """Whether there is the mark of a removal, which goes on or was broken off."""
-    manifest = read_manifest(place)
+    manifest = read_manifest(location)
     return manifest is not None and manifest.startswith(MARK)
 
 
-def withdraw(place: Bucket, content: bytes) -> None:
+def remove_manifest(location: Bucket, content: bytes) -> None:
     """Remove a manifest, or a mark, of this content; what another wrote in its place stays."""
-    found = place.head(MANIFEST)  # first: what is read then is this version, or a newer one that stays
-    if found is not None and read_manifest(place) == content:
-        place.delete(MANIFEST, etag=found.etag)
+    found = location.head(MANIFEST)  # first: what is read then is this version, or a newer one that stays
+    if found is not None and read_manifest(location) == content:
+        location.delete(MANIFEST, etag=found.etag)
 
 
-def remove_draft(place: Bucket, told: Collection[str], before: datetime) -> bool:
+def remove_draft(location: Bucket, told: Collection[str], before: datetime) -> bool:
     """Remove what lies in a place that has no manifest, unless it was written to since `before`.
 
     Args:
-        place: the draft's.
+        location: the draft's.
         told: keys in it of uploads that are known of.
         before: a moment.
 
     Returns:
         Whether it was removed.
     """
-    mark = _condemned(place, before)
+    mark = _mark_for_deletion(location, before)
     if mark is None:
         return False
     try:
-        state = look(place, told).without(MANIFEST)
+        state = look(location, told).without(MANIFEST)
         if not state.is_older(before):
             return False
         for upload in state.uploads:
-            place.abort_upload(upload.key, upload.id)
+            location.abort_upload(upload.key, upload.id)
         for entry in state.objects:
-            place.delete(entry.key)
+            location.delete(entry.key)
         return True
     finally:
-        withdraw(place, mark)
+        remove_manifest(location, mark)
 
 
-def remove_unnamed(root: Bucket, place: Bucket, told: Collection[str], find: Find, before: datetime) -> bool:
+def remove_unnamed(root: Bucket, location: Bucket, told: Collection[str], find: Find, before: datetime) -> bool:
     """Remove a checkpoint that no index names, and that is damaged or not the only one (see `remove_draft`)."""
-    state, content = look(place, told), read_manifest(place)
-    checkpoint = unless_damaged(lambda: S3Source(place).manifest)
+    state, content = look(location, told), read_manifest(location)
+    checkpoint = or_none_if_damaged(lambda: S3Source(location).manifest)
 
     def is_needed() -> bool:
         return state.name in named(root) or (checkpoint is not None and not is_elsewhere(checkpoint, find))
 
     if content is None or not state.is_older(before) or is_needed():
         return False
-    withdraw(place, content)
+    remove_manifest(location, content)
     if is_needed():
         with suppress(AlreadyThere):
-            place.put(MANIFEST, content, new=True)
+            location.put(MANIFEST, content, new=True)
         return False
-    return remove_draft(place, told, before)
+    return remove_draft(location, told, before)
 
 
 def remove_index(root: Bucket, entry: Object, is_dead: Callable[[], bool]) -> bool:
@@ -190,20 +190,20 @@ def remove_index(root: Bucket, entry: Object, is_dead: Callable[[], bool]) -> bo
 
 def is_elsewhere(checkpoint: Checkpoint, find: Find) -> bool:
     """Whether the store has the content of a checkpoint in another place than this one too, whole."""
-    found = unless_damaged(lambda: find(checkpoint.digest))
+    found = or_none_if_damaged(lambda: find(checkpoint.digest))
     if found is None or found.uri == checkpoint.uri:
         return False
-    return unless_damaged(S3Source(Bucket.at(found.uri)).files) is not None
+    return or_none_if_damaged(S3Source(Bucket.at(found.uri)).files) is not None
 
 
-def name_again(root: Bucket, checkpoint: Checkpoint, find: Find) -> bool:
+def restore_index(root: Bucket, checkpoint: Checkpoint, find: Find) -> bool:
     """Write the index of a checkpoint again that was damaged or lost, unless somebody else did meanwhile."""
-    key, place = f"{DIGESTS}{checkpoint.digest}", Bucket.at(checkpoint.uri)
+    key, location = f"{DIGESTS}{checkpoint.digest}", Bucket.at(checkpoint.uri)
     lost = root.head(key)
-    if not is_published(place) or _name(place) in named(root) or is_elsewhere(checkpoint, find):
+    if not is_published(location) or _name(location) in named(root) or is_elsewhere(checkpoint, find):
         return False
     with suppress(AlreadyThere, Absent):
-        root.put(key, _name(place).encode(), new=lost is None, replaces=lost.etag if lost else None)
+        root.put(key, _name(location).encode(), new=lost is None, replaces=lost.etag if lost else None)
         return True
     return False
 
@@ -217,16 +217,16 @@ def remove_object(root: Bucket, entry: Object) -> bool:
     return True
 
 
-def remove_upload(place: Bucket, upload: Upload) -> bool:
+def remove_upload(location: Bucket, upload: Upload) -> bool:
     """Remove an upload, unless it went on."""
-    if upload not in place.incomplete(upload.key):
+    if upload not in location.incomplete(upload.key):
         return False
-    place.abort_upload(upload.key, upload.id)
+    location.abort_upload(upload.key, upload.id)
     return True
 
 
-def _name(place: Bucket) -> str:
-    return place.prefix.rsplit("/", 1)[-1]
+def _name(location: Bucket) -> str:
+    return location.prefix.rsplit("/", 1)[-1]
 
 
 def _with_manifest(root: Bucket) -> set[str]:
@@ -234,16 +234,16 @@ def _with_manifest(root: Bucket) -> set[str]:
     return {parts[1] for parts in keys if len(parts) == 3 and parts[2] == MANIFEST}
 
 
-def _condemned(place: Bucket, before: datetime) -> bytes | None:
+def _mark_for_deletion(location: Bucket, before: datetime) -> bytes | None:
     """Put a mark, and return it if it is ours that is there now."""
     mark = MARK + f'"run": "{uuid.uuid4()}"}}\n'.encode()
     try:
-        place.put(MANIFEST, mark, new=True)
+        location.put(MANIFEST, mark, new=True)
         return mark
     except AlreadyThere:
-        found = place.head(MANIFEST)  # before it is read, so that nothing that was not read is replaced
+        found = location.head(MANIFEST)  # before it is read, so that nothing that was not read is replaced
     # Of a `gc` that was killed so long ago that it is garbage itself. (A single object's time comes in whole seconds.)
-    if found is not None and found.modified < before.replace(microsecond=0) and is_condemned(place):
+    if found is not None and found.modified < before.replace(microsecond=0) and is_marked_for_deletion(location):
         with suppress(AlreadyThere, Absent):  # of two that take it over at once, one does
-            place.put(MANIFEST, mark, replaces=found.etag)
-    return mark if read_manifest(place) == mark else None  # also where the first answer was lost
+            location.put(MANIFEST, mark, replaces=found.etag)
+    return mark if read_manifest(location) == mark else None  # also where the first answer was lost

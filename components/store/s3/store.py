@@ -16,17 +16,24 @@ from pathlib import Path
 from typing import TypeVar
 
 from components import settings
-from components.checkpoints import MANIFEST, Checkpoint, text_of, unless_damaged
+from components.checkpoints import MANIFEST, Checkpoint, or_none_if_damaged, text_of
 from components.errors import BadCheckpoint, OutputConflict
 from components.s3 import Absent, AlreadyThere, Bucket, require_conditional_writes
 from components.sources import FolderSource, S3Source
 from components.store.copying import copy_files
 from components.store.garbage import DIGEST, WORK, Garbage, unused_claims, unused_folders
 from components.store.s3.garbage import s3_garbage
-from components.store.s3.removal import MARK, is_condemned, is_published, read_manifest, remove_draft, withdraw
-from components.store.s3.writer import S3Draft
+from components.store.s3.removal import (
+    MARK,
+    is_marked_for_deletion,
+    is_published,
+    read_manifest,
+    remove_draft,
+    remove_manifest,
+)
+from components.store.s3.writer import S3CheckpointWriter
 from components.store.scratch import scratch_copy
-from components.system import once
+from components.system import get_or_create
 
 Result = TypeVar("Result")
 
@@ -37,11 +44,11 @@ INDEXED_BYTES = 1 << 20
 
 
 class S3Store:
-    """A store under a prefix of a bucket (see `components.store.store.store.Store`)."""
+    """A store under a prefix of a bucket (see `components.store.Store`)."""
 
     def __init__(self, root: Bucket) -> None:
         self.root = root
-        self._drafts: dict[str, S3Draft] = {}
+        self._writers: dict[str, S3CheckpointWriter] = {}
         """By the name of their work."""
 
     @property
@@ -56,17 +63,17 @@ class S3Store:
             BadCheckpoint: it, or what says where it lies, is damaged.
         """
         name = self._read(f"digests/{digest}")
-        manifest = S3Source(self._place(name)).manifest if name else None
+        manifest = S3Source(self._location(name)).manifest if name else None
         return manifest if manifest and manifest.digest == digest else None
 
     def find(self, digest: str) -> Checkpoint | None:
         """The checkpoint of this digest, if the store has it; one whose manifest is damaged is made again."""
-        return unless_damaged(lambda: self.manifest(digest))
+        return or_none_if_damaged(lambda: self.manifest(digest))
 
-    def whole(self, digest: str) -> Checkpoint | None:
+    def find_complete(self, digest: str) -> Checkpoint | None:
         """The checkpoint of this digest, if the store has all of its files in their sizes."""
         found = self.find(digest)
-        listed = unless_damaged(S3Source(Bucket.at(found.uri)).files) if found else None
+        listed = or_none_if_damaged(S3Source(Bucket.at(found.uri)).files) if found else None
         return found if listed else None
 
     def source(self, checkpoint: Checkpoint) -> S3Source | None:
@@ -74,15 +81,15 @@ class S3Store:
         found = self.find(checkpoint.digest)
         return S3Source(Bucket.at(found.uri)) if found else None
 
-    def once(self, key: str, recall: Callable[[], Result | None], make: Callable[[Path], Result]) -> Result:
-        """Find work that was done before, or do it (see `components.system.locks.once`), in a folder of this machine.
+    def get_or_create(self, key: str, find: Callable[[], Result | None], make: Callable[[Path], Result]) -> Result:
+        """Find work that was done before, or do it in a folder of this machine (see `system.get_or_create`).
 
         Another machine may do the same at the same time: publishing sees to it that one result stands.
         """
-        return once(settings.home() / "staging" / key, recall, make)
+        return get_or_create(settings.home() / "staging" / key, find, make)
 
-    def draft(self, work: Path) -> S3Draft:
-        """A draft for the work that has the folder `work` from `once`."""
+    def writer(self, work: Path) -> S3CheckpointWriter:
+        """A draft for the work that has the folder `work` from `get_or_create`."""
         return self._open(work.name)
 
     def publish(self, work: Path, checkpoint: Checkpoint) -> Checkpoint:
@@ -92,80 +99,80 @@ class S3Store:
             BadCheckpoint: a file that the manifest lists is not there.
             OutputConflict: the draft was taken for garbage meanwhile.
         """
-        return self._publish(self._drafts.get(work.name) or self._open(work.name), checkpoint)
+        return self._publish(self._writers.get(work.name) or self._open(work.name), checkpoint)
 
-    def _publish(self, draft: S3Draft, checkpoint: Checkpoint) -> Checkpoint:
-        checkpoint = checkpoint.model_copy(update={"uri": draft.place.uri})
+    def _publish(self, writer: S3CheckpointWriter, checkpoint: Checkpoint) -> Checkpoint:
+        checkpoint = checkpoint.model_copy(update={"uri": writer.location.uri})
         index = f"digests/{checkpoint.digest}"
-        self._write_manifest(draft.place, checkpoint)
-        name = _name(draft.place)
+        self._write_manifest(writer.location, checkpoint)
+        name = _name(writer.location)
         try:
             self.root.put(index, name.encode(), new=True)
         except AlreadyThere:
             other = self.find(checkpoint.digest)
             if other is not None and other.uri != checkpoint.uri:
-                self._restore(other, draft)
-                withdraw(draft.place, checkpoint.to_json())  # first: without it the rest is no checkpoint
-                draft.tidy()
-                remove_draft(draft.place, (), datetime.max.replace(tzinfo=UTC))
+                self._restore(other, writer)
+                remove_manifest(writer.location, checkpoint.to_json())  # first: without it the rest is no checkpoint
+                writer.tidy()
+                remove_draft(writer.location, (), datetime.max.replace(tzinfo=UTC))
                 return other
             self.root.put(index, name.encode())  # it named a checkpoint that is gone, or this one
-        if not is_published(draft.place):
+        if not is_published(writer.location):
             raise _taken(checkpoint)
-        draft.tidy()
+        writer.tidy()
         for file in checkpoint.files:
             if file.size >= INDEXED_BYTES:
-                self.remember("files", file.sha256, f"checkpoints/{name}/{file.path}")
+                self.put("files", file.sha256, f"checkpoints/{name}/{file.path}")
         return checkpoint
 
-    def _write_manifest(self, place: Bucket, checkpoint: Checkpoint) -> None:
+    def _write_manifest(self, location: Bucket, checkpoint: Checkpoint) -> None:
         content = checkpoint.to_json()
         try:
-            place.put(MANIFEST, content, new=True)
+            location.put(MANIFEST, content, new=True)
         except AlreadyThere:
-            self._replace_manifest(place, checkpoint, content)
-            S3Source(place).files()
+            self._replace_manifest(location, checkpoint, content)
+            S3Source(location).files()
             return
         try:
-            S3Source(place).files()
+            S3Source(location).files()
         except BadCheckpoint:
-            withdraw(place, content)
+            remove_manifest(location, content)
             raise
 
-    def _replace_manifest(self, place: Bucket, checkpoint: Checkpoint, content: bytes) -> None:
+    def _replace_manifest(self, location: Bucket, checkpoint: Checkpoint, content: bytes) -> None:
         """Take the place of the manifest of an earlier try, or of another that did the same, never of a mark."""
         for _ in range(MOST_WRITERS):
-            found = place.head(MANIFEST)  # before it is read, so that nothing that was not read is replaced
-            there = read_manifest(place)
+            found = location.head(MANIFEST)  # before it is read, so that nothing that was not read is replaced
+            there = read_manifest(location)
             if there == content:
                 return
             if found is None or there is None or there.startswith(MARK):
                 break
             with suppress(AlreadyThere, Absent):
-                place.put(MANIFEST, content, replaces=found.etag)
+                location.put(MANIFEST, content, replaces=found.etag)
                 return
         raise _taken(checkpoint)
 
-    def _restore(self, damaged: Checkpoint, draft: S3Draft) -> None:
+    def _restore(self, damaged: Checkpoint, writer: S3CheckpointWriter) -> None:
         """Give a checkpoint back the files that it lost, from a draft of the same content."""
-        place = Bucket.at(damaged.uri)
-        sizes = {entry.key: entry.size for entry in place.objects()}
+        location = Bucket.at(damaged.uri)
+        sizes = {entry.key: entry.size for entry in location.objects()}
         for file in damaged.files:
             if sizes.get(file.path) != file.size:
-                key = f"checkpoints/{_name(draft.place)}/{file.path}"
-                restored = S3Draft(place, self.root, lambda sha256, key=key: key)  # type: ignore[misc]
+                key = f"checkpoints/{_name(writer.location)}/{file.path}"
+                restored = S3CheckpointWriter(location, self.root, lambda sha256, key=key: key)  # type: ignore[misc]
                 restored.adopt(file.path, file.size, file.sha256)
                 restored.tidy()
-        S3Source(place).files()
+        S3Source(location).files()
 
-    def take(self, folder: Path, checkpoint: Checkpoint) -> Checkpoint:
+    def publish_folder(self, folder: Path, checkpoint: Checkpoint) -> Checkpoint:
         """Upload the files of a folder and make them visible under their digest."""
-        found = self.whole(checkpoint.digest)
+        found = self.find_complete(checkpoint.digest)
         if found is not None:
             return found
-        draft = self._open(f"content-{checkpoint.digest}")
-        copy_files(FolderSource(path=folder), checkpoint.listed, draft)
-        return self._publish(draft, checkpoint)
+        writer = self._open(f"content-{checkpoint.digest}")
+        copy_files(FolderSource(path=folder), checkpoint.source_files, writer)
+        return self._publish(writer, checkpoint)
 
     @contextmanager
     def local(self, checkpoint: Checkpoint) -> Iterator[Path]:
@@ -177,36 +184,36 @@ class S3Store:
         """
         source = self.source(checkpoint)
         if source is None:
-            raise checkpoint.lost()
+            raise checkpoint.missing_error()
         folder = settings.home() / "scratch" / checkpoint.digest
         with scratch_copy(checkpoint, source, folder):
             yield folder
 
-    def recall(self, kind: str, key: str) -> str | None:
-        """What `remember` kept."""
-        return unless_damaged(lambda: self._read(f"results/{kind}/{key}"))
+    def get(self, kind: str, key: str) -> str | None:
+        """What `put` kept."""
+        return or_none_if_damaged(lambda: self._read(f"results/{kind}/{key}"))
 
-    def remember(self, kind: str, key: str, document: str) -> None:
+    def put(self, kind: str, key: str, document: str) -> None:
         """Keep a small document under a key; the last writer wins."""
         self.root.put(f"results/{kind}/{key}", document.encode())
 
-    def exchange(self, kind: str, key: str, old: str | None, new: str) -> bool:
-        """Keep `new` under a key if what is kept there is still `old` (see `components.store.store.store.Store`)."""
+    def compare_and_swap(self, kind: str, key: str, old: str | None, new: str) -> bool:
+        """Keep `new` under a key if what is kept there is still `old` (see `components.store.Store`)."""
         require_conditional_writes(self.root)
-        place = f"results/{kind}/{key}"
-        found = self.root.head(place)  # before it is read, so that nothing that was not read is replaced
-        if self._read(place) != old or (found is None) != (old is None):
+        location = f"results/{kind}/{key}"
+        found = self.root.head(location)  # before it is read, so that nothing that was not read is replaced
+        if self._read(location) != old or (found is None) != (old is None):
             return False
         try:
-            self.root.put(place, new.encode(), new=found is None, replaces=found.etag if found else None)
+            self.root.put(location, new.encode(), new=found is None, replaces=found.etag if found else None)
         except (AlreadyThere, Absent):
-            return self._read(place) == new
+            return self._read(location) == new
         return True
 
-    def recall_checkpoint(self, kind: str, key: str) -> Checkpoint | None:
+    def get_checkpoint(self, kind: str, key: str) -> Checkpoint | None:
         """The checkpoint whose digest was remembered, if it is still there, whole."""
-        digest = self.recall(kind, key)
-        return self.whole(digest) if digest and DIGEST.fullmatch(digest) else None
+        digest = self.get(kind, key)
+        return self.find_complete(digest) if digest and DIGEST.fullmatch(digest) else None
 
     def digests(self) -> list[str]:
         """Every digest that the store has a checkpoint of, or had."""
@@ -228,15 +235,17 @@ class S3Store:
             *unused_claims(scratch, before),
         ]
 
-    def _open(self, work: str) -> S3Draft:
+    def _open(self, work: str) -> S3CheckpointWriter:
         require_conditional_writes(self.root)
         name = work
-        while is_condemned(self._place(name)):  # by a `gc` that goes on, or was killed: it keeps that place
+        while is_marked_for_deletion(self._location(name)):  # by a `gc` that goes on, or was killed
             name = f"again-{name}"
-        self._drafts[work] = S3Draft(self._place(name), self.root, lambda sha256: self.recall("files", sha256))
-        return self._drafts[work]
+        self._writers[work] = S3CheckpointWriter(
+            self._location(name), self.root, lambda sha256: self.get("files", sha256)
+        )
+        return self._writers[work]
 
-    def _place(self, name: str) -> Bucket:
+    def _location(self, name: str) -> Bucket:
         return self.root.under(f"checkpoints/{name}")
 
     def _read(self, key: str) -> str | None:
@@ -246,8 +255,8 @@ class S3Store:
             return None
 
 
-def _name(place: Bucket) -> str:
-    return place.prefix.rsplit("/", 1)[-1]
+def _name(location: Bucket) -> str:
+    return location.prefix.rsplit("/", 1)[-1]
 
 
 def _taken(checkpoint: Checkpoint) -> OutputConflict:

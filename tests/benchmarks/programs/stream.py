@@ -8,7 +8,7 @@ from pathlib import Path
 
 from components.checkpoints.layout import read_layout
 from components.sources.folder import FolderSource
-from components.store.folder.writer import FolderDraft
+from components.store.folder.writer import FolderCheckpointWriter
 from components.transfer.plan import plan_transfer
 from components.transfer.scale import parse_scale
 from components.transfer.stream import Stream
@@ -24,7 +24,7 @@ def main() -> None:
     output.mkdir()
     with Stream(
         plan,
-        FolderDraft(output),
+        FolderCheckpointWriter(output),
         digested=(),
         memory=int(memory),
         progress=lambda done: None,

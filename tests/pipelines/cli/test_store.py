@@ -88,8 +88,8 @@ def save(store, place, **how):
     return save_checkpoint(str(place if place.exists() else make_checkpoint(place, **how)), store)
 
 
-def drafts(found):
-    return [one for one in found if "/checkpoints/" in one.place]
+def unfinished(found):
+    return [one for one in found if "/checkpoints/" in one.location]
 
 
 def break_off(store, place, monkeypatch, *, after=None, **how):
@@ -424,10 +424,10 @@ class TestGarbage:
     def test_an_entry_that_points_to_what_is_gone(self, store, tmp_path):
         kept, lost = (save(store, tmp_path / name, seed=seed, hidden=256) for seed, name in enumerate("ab"))
         gone = "0" * 64
-        store.remember("saved", "k" * 64, gone)
-        store.remember("files", "f" * 64, f"checkpoints/{gone}/model.safetensors")
-        store.remember("evaluation", "e" * 64, '{"scores": []}')
-        store.remember("saved", "l" * 64, kept.digest)
+        store.put("saved", "k" * 64, gone)
+        store.put("files", "f" * 64, f"checkpoints/{gone}/model.safetensors")
+        store.put("evaluation", "e" * 64, '{"scores": []}')
+        store.put("saved", "l" * 64, kept.digest)
         if lost.uri.startswith("s3://"):
             place = Bucket.at(lost.uri)
             for entry in place.objects():
@@ -438,13 +438,13 @@ class TestGarbage:
             store.folder(lost.digest).rmdir()
         removed = garbage("--delete")
         assert {entry["reason"] for entry in removed} == {"points to what is gone"}
-        assert store.recall("saved", "k" * 64) is None
-        assert store.recall("files", "f" * 64) is None
-        assert store.recall("evaluation", "e" * 64)
-        assert store.recall("saved", "l" * 64) == kept.digest
+        assert store.get("saved", "k" * 64) is None
+        assert store.get("files", "f" * 64) is None
+        assert store.get("evaluation", "e" * 64)
+        assert store.get("saved", "l" * 64) == kept.digest
         weights = max(kept.files, key=lambda file: file.size)
         assert weights.size > 1 << 20
-        assert store.recall("files", weights.sha256)
+        assert store.get("files", weights.sha256)
         assert store.digests() == [kept.digest]
         assert_sound(store, [kept.digest])
 
@@ -584,9 +584,9 @@ class TestFolderGarbage:
         age(folder.root)
         now = datetime.now(UTC)
         work = next(found for found in folder.garbage(now - timedelta(days=1)) if found.size)
-        (Path(work.place) / "new").write_bytes(b"")
+        (Path(work.location) / "new").write_bytes(b"")
         assert not work.remove()
-        assert Path(work.place).is_dir()
+        assert Path(work.location).is_dir()
 
     def test_the_claim_of_a_killed_process_and_half_written_files(self, folder, tmp_path):
         saved = save(folder, tmp_path / "model")
@@ -636,7 +636,7 @@ class TestFolderGarbage:
         assert f"{closed} is passed over" in caplog.text
 
     def test_a_remembered_document_of_garbage_bytes_is_left(self, folder):
-        folder.remember("evaluation", "k" * 64, "")
+        folder.put("evaluation", "k" * 64, "")
         (folder.root / "results" / "evaluation" / ("k" * 64)).write_bytes(b"\xff\xfe")
         assert garbage("--delete") == []
 
@@ -702,7 +702,7 @@ class TestBucketGarbage:
     def test_a_draft_that_was_published_after_it_was_told_is_left(self, bucket, tmp_path, monkeypatch):
         break_off(bucket, tmp_path / "model", monkeypatch)
         told = bucket.garbage(datetime.now(UTC))
-        assert len(drafts(told)) == 1
+        assert len(unfinished(told)) == 1
         saved = save(bucket, tmp_path / "model")
         assert not any(found.remove() for found in told)
         assert_sound(bucket, [saved.digest])
@@ -711,7 +711,7 @@ class TestBucketGarbage:
         break_off(bucket, tmp_path / "model", monkeypatch, after=2)
         (found,) = bucket.garbage(datetime.now(UTC))
         time.sleep(0.01)
-        place = Bucket.at(found.place.rstrip("/"))
+        place = Bucket.at(found.location.rstrip("/"))
         place.put("tokenizer.json", b"more")
         assert not found.remove()
         assert place.head(MANIFEST) is None
@@ -719,7 +719,7 @@ class TestBucketGarbage:
 
     def test_a_draft_that_is_being_removed_cannot_be_published(self, bucket, tmp_path, monkeypatch):
         def publish(store, work, checkpoint):
-            store.draft(work).place.put(MANIFEST, MARK + b"}")
+            store.writer(work).location.put(MANIFEST, MARK + b"}")
             return original(store, work, checkpoint)
 
         original = type(bucket).publish
@@ -729,15 +729,15 @@ class TestBucketGarbage:
                 save(bucket, tmp_path / "model")
         assert "run the same command again" in failure.value.hint
         assert bucket.checkpoints() == []
-        (found,) = drafts(bucket.garbage(datetime.now(UTC)))
+        (found,) = unfinished(bucket.garbage(datetime.now(UTC)))
         assert not found.remove(), "another that is at it is left alone"
 
     def test_work_whose_draft_is_being_removed_goes_on_in_another_place(self, bucket, tmp_path, monkeypatch):
         break_off(bucket, tmp_path / "model", monkeypatch)
-        (found,) = drafts(bucket.garbage(datetime.now(UTC)))
+        (found,) = unfinished(bucket.garbage(datetime.now(UTC)))
         removal_killed_after(1, found, monkeypatch)
         saved = save(bucket, tmp_path / "model")
-        assert saved.uri != found.place.rstrip("/")
+        assert saved.uri != found.location.rstrip("/")
         assert_sound(bucket, [saved.digest])
         time.sleep(1.1)  # the server tells an object's time in whole seconds
         assert {entry["removed"] for entry in garbage("--delete")} == {True}
@@ -746,7 +746,7 @@ class TestBucketGarbage:
 
     def test_a_removal_that_ends_meanwhile_takes_nothing_of_who_goes_on(self, bucket, tmp_path, monkeypatch):
         break_off(bucket, tmp_path / "model", monkeypatch)
-        (found,) = drafts(bucket.garbage(datetime.now(UTC)))
+        (found,) = unfinished(bucket.garbage(datetime.now(UTC)))
         delete, saved = Bucket.delete, []
 
         def meanwhile(place, key, **how):
@@ -763,7 +763,7 @@ class TestBucketGarbage:
 
     def test_a_draft_whose_files_went_meanwhile_is_not_published(self, bucket, tmp_path, monkeypatch):
         def publish(store, work, checkpoint):
-            Bucket.delete(store.draft(work).place, "config.json")
+            Bucket.delete(store.writer(work).location, "config.json")
             return original(store, work, checkpoint)
 
         original = type(bucket).publish
@@ -779,7 +779,7 @@ class TestBucketGarbage:
         saved = save(bucket, tmp_path / "model")
         for entry in Bucket.at(saved.uri).objects():
             Bucket.at(saved.uri).delete(entry.key)
-        (dead,) = (one for one in bucket.garbage(datetime.now(UTC)) if "/digests/" in one.place)
+        (dead,) = (one for one in bucket.garbage(datetime.now(UTC)) if "/digests/" in one.location)
         delete = Bucket.delete
 
         def meanwhile(place, key, **how):
@@ -819,31 +819,31 @@ class TestBucketGarbage:
                 marked_once.append(place.put(MANIFEST, mark))
             return content
 
-        draft = bucket.draft(Path(place.prefix.rsplit("/", 1)[-1]))
+        writer = bucket.writer(Path(place.prefix.rsplit("/", 1)[-1]))
         with monkeypatch.context() as patched:
             patched.setattr(Bucket, "get", marked)
             with pytest.raises(OutputConflict, match="taken for garbage"):
-                bucket._publish(draft, saved)
+                bucket._publish(writer, saved)
         assert place.get(MANIFEST) == mark
 
     def test_publishing_what_is_published_writes_its_manifest_no_second_time(self, bucket, tmp_path, monkeypatch):
         saved = save(bucket, tmp_path / "model")
-        draft = bucket.draft(Path(saved.uri.rsplit("/", 1)[-1]))
+        writer = bucket.writer(Path(saved.uri.rsplit("/", 1)[-1]))
         put, written = Bucket.put, []
         with monkeypatch.context() as patched:
             patched.setattr(
                 Bucket, "put", lambda place, key, *a, **how: written.append((key, how)) or put(place, key, *a, **how)
             )
-            assert bucket._publish(draft, saved) == saved
+            assert bucket._publish(writer, saved) == saved
         assert [how for key, how in written if key == MANIFEST] == [{"new": True}]
 
     def test_a_mark_that_was_left_is_taken_over_by_one(self, bucket, tmp_path, monkeypatch):
         break_off(bucket, tmp_path / "model", monkeypatch)
-        (found,) = drafts(bucket.garbage(datetime.now(UTC)))
+        (found,) = unfinished(bucket.garbage(datetime.now(UTC)))
         removal_killed_after(0, found, monkeypatch)
         time.sleep(1.1)  # the server tells an object's time in whole seconds
         before = datetime.now(UTC)
-        (first,), (second,) = drafts(bucket.garbage(before)), drafts(bucket.garbage(before))
+        (first,), (second,) = unfinished(bucket.garbage(before)), unfinished(bucket.garbage(before))
         look, saved = s3_removal.look, []
 
         def meanwhile(*arguments):
@@ -861,7 +861,7 @@ class TestBucketGarbage:
 
     def test_a_removal_that_is_tried_again_takes_nothing_that_came_meanwhile(self, bucket, tmp_path, monkeypatch):
         break_off(bucket, tmp_path / "model", monkeypatch)
-        (found,) = drafts(bucket.garbage(datetime.now(UTC)))
+        (found,) = unfinished(bucket.garbage(datetime.now(UTC)))
         execute, saved = type(s3_client.client())._execute, []
 
         def answer_lost(client, method, name, key=None, **how):
@@ -875,13 +875,13 @@ class TestBucketGarbage:
         with monkeypatch.context() as patched:
             patched.setattr(type(s3_client.client()), "_execute", answer_lost)
             found.remove()
-        assert saved[1].uri == found.place.rstrip("/")
+        assert saved[1].uri == found.location.rstrip("/")
         assert_sound(bucket, [saved[1].digest])
 
     @pytest.mark.parametrize("index", [b"garbage", b"\xff\xfe", b"save-" + b"0" * 64, b"", None])
     def test_a_lost_index_is_written_again_and_nothing_of_its_checkpoint_is_removed(self, bucket, tmp_path, index):
         saved = save(bucket, tmp_path / "model")
-        bucket.remember("saved", "s" * 64, saved.digest)
+        bucket.put("saved", "s" * 64, saved.digest)
         kept = bucket.root.objects()
         if index is None:
             bucket.root.delete(f"digests/{saved.digest}")
@@ -909,7 +909,7 @@ class TestBucketGarbage:
     def test_the_second_place_is_kept_where_the_first_goes_at_that_moment(self, bucket, tmp_path, monkeypatch):
         saved = save(bucket, tmp_path / "model")
         second = double(bucket, saved)
-        (told,) = drafts(bucket.garbage(datetime.now(UTC)))
+        (told,) = unfinished(bucket.garbage(datetime.now(UTC)))
         delete = Bucket.delete
 
         def meanwhile(place, key, **how):
@@ -927,7 +927,7 @@ class TestBucketGarbage:
     def test_a_checkpoint_that_is_named_at_the_moment_of_its_removal_stays(self, bucket, tmp_path, monkeypatch, moment):
         saved = save(bucket, tmp_path / "model")
         name = double(bucket, saved).rsplit("/", 1)[-1]
-        (unnamed,) = drafts(bucket.garbage(datetime.now(UTC)))
+        (unnamed,) = unfinished(bucket.garbage(datetime.now(UTC)))
         delete = Bucket.delete
 
         def meanwhile(place, key, **how):

@@ -419,37 +419,37 @@ class TestTwoMachines:
 
     def test_what_one_published_the_other_does_not_change(self, bucket_store, models, monkeypatch, tmp_path):
         store = open_store()
-        ours = store.draft(tmp_path / "save-x")
-        theirs = store.draft(tmp_path / "save-x")
+        ours = store.writer(tmp_path / "save-x")
+        theirs = store.writer(tmp_path / "save-x")
         first, other = bytes(BLOCK + 10), bytes(BLOCK) + b"different!"
         with ours.create("w.safetensors", len(first)) as slow:
             slow.write(0, memoryview(other))
             with theirs.create("w.safetensors", len(first)) as quick:
                 quick.write(0, memoryview(first))
                 quick.finish(hashlib.sha256(first).hexdigest())
-            published(theirs.place, first)
+            published(theirs.location, first)
             with pytest.raises(DigestMismatch, match="another process"):
                 slow.finish(hashlib.sha256(other).hexdigest())
         ours.discard()
-        assert theirs.place.get("w.safetensors") == first
-        assert theirs.place.head(MANIFEST)
+        assert theirs.location.get("w.safetensors") == first
+        assert theirs.location.head(MANIFEST)
         assert leftovers(bucket_store) == ([], [])
 
     def test_what_one_published_the_other_takes(self, bucket_store, tmp_path):
         store = open_store()
-        ours = store.draft(tmp_path / "save-x")
+        ours = store.writer(tmp_path / "save-x")
         content = bytes(BLOCK + 10)
         with ours.create("w.safetensors", len(content)) as slow:
-            published(ours.place, content)
-            ours.place.put("w.safetensors", content)
+            published(ours.location, content)
+            ours.location.put("w.safetensors", content)
             ours.tidy()  # as the other does, which ends our upload too
             slow.write(0, memoryview(content))
-            etag = ours.place.head("w.safetensors").etag
+            etag = ours.location.head("w.safetensors").etag
             slow.finish(hashlib.sha256(content).hexdigest())
-        assert ours.place.head("w.safetensors").etag == etag
+        assert ours.location.head("w.safetensors").etag == etag
 
     def test_what_somebody_removed_is_told(self, bucket_store, tmp_path):
-        ours = open_store().draft(tmp_path / "save-x")
+        ours = open_store().writer(tmp_path / "save-x")
         content = bytes(BLOCK + 10)
         with ours.create("w.safetensors", len(content)) as slow:
             slow.write(0, memoryview(content))
@@ -481,7 +481,7 @@ def published(place, content):
 @slow
 @pytest.mark.parametrize("note", [b"", b"{", b"\xff", b'{"size": 1}', b"[]"])
 def test_a_damaged_note_of_a_finished_file_is_not_believed(bucket_store, tmp_path, note):
-    draft = open_store().draft(tmp_path / "save-x")
-    draft.place.put("config.json", b"{}")
-    draft.place.put(".draft/config.json.finished", note)
-    assert draft.finished("config.json") is None
+    writer = open_store().writer(tmp_path / "save-x")
+    writer.location.put("config.json", b"{}")
+    writer.location.put(".draft/config.json.finished", note)
+    assert writer.finished("config.json") is None

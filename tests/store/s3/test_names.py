@@ -136,7 +136,7 @@ def test_a_hostile_path_in_a_manifest(proxy, bucket_store, name, tmp_path):
     place.put("config.json", b"{}")
     place.put(MANIFEST, manifest.to_json())
     proxy.reset()
-    for act in (lambda: save_checkpoint(place.uri, open_store()), lambda: manifest.listed):
+    for act in (lambda: save_checkpoint(place.uri, open_store()), lambda: manifest.source_files):
         with pytest.raises(BadCheckpoint):
             act()
     assert all(target.split("?")[0].startswith(f"/{place.name}") for _, target in proxy.seen)
@@ -203,7 +203,7 @@ def test_an_index_that_names_another_place(proxy, bucket_store, name):
     with pytest.raises(BadCheckpoint, match="not a plain key"):
         store.manifest(manifest.digest)
     with pytest.raises(BadCheckpoint, match="not a plain key"):
-        store.draft(SimpleNamespace(name="save-x")).adopt("x.safetensors", 2, "0" * 64)
+        store.writer(SimpleNamespace(name="save-x")).adopt("x.safetensors", 2, "0" * 64)
     seen = [method for method, target in proxy.seen if not target.endswith(MARKER)]
     assert seen == ["GET", "GET", "GET"], "the index, the mark of a removal, the result"
     assert store.find(manifest.digest) is None
