@@ -3,10 +3,10 @@
 import json
 import logging
 import threading
-import time
 from collections.abc import Mapping, Sequence
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError
 
 from components import __version__, settings
 from components.system import is_link_local
@@ -18,10 +18,6 @@ LONGEST_S = 30.0
 """Of everything together, also where the other end answers byte by byte."""
 
 log = logging.getLogger(__name__)
-
-
-class _Refused(Exception):
-    """The other end answered, and another try would not do better."""
 
 
 def notify(events: Sequence[Mapping[str, str]], *, releases: str, run: str) -> str:
@@ -64,50 +60,46 @@ def _escaped(text: str) -> str:
 
 
 def _post(address: str, body: bytes) -> str:
-    """Try to post; why it failed, empty where it did not."""
-    problem = ""
-    for number in range(TRIES):
-        if number:
-            time.sleep(FIRST_WAIT_S * 2 ** (number - 1))
-        try:
-            _try(address, body)
-            return ""
-        except _Refused as error:
-            return str(error)
-        except (OSError, HTTPException) as error:
-            problem = getattr(error, "strerror", None) or type(error).__name__
-    return problem
-
-
-def _try(address: str, body: bytes) -> None:
+    """Post; return why that failed, empty where it did not."""
     try:
-        url = urlsplit(address)
-        port = url.port
-    except ValueError:
-        raise _Refused("RECYCLE_WEBHOOK is no address") from None
+        url = urllib3.util.parse_url(address)
+    except LocationParseError:
+        return "RECYCLE_WEBHOOK is not an address"
     if url.scheme not in ("http", "https") or not url.hostname:
-        raise _Refused("RECYCLE_WEBHOOK is no http(s) address")
-    if is_link_local(url.hostname):
-        raise _Refused("it has a link-local address")
-    kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
-    connection = kind(url.hostname, port, timeout=TIMEOUT_S)
+        return "RECYCLE_WEBHOOK is not an http(s) address"
+    if is_link_local(url.hostname.strip("[]")):
+        return "it has a link-local address"
+    # urllib3 logs addresses as a whole, also where it tries again.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": f"recycle/{__version__}"}
+    retries = urllib3.Retry(
+        TRIES - 1,
+        redirect=False,  # it could lead anywhere
+        status_forcelist=(408, 429, *range(500, 600)),
+        allowed_methods=None,
+        backoff_factor=FIRST_WAIT_S,
+        respect_retry_after_header=False,
+        raise_on_status=False,
+    )
+    pool = urllib3.PoolManager(timeout=TIMEOUT_S, retries=retries)
     try:
-        connection.request("POST", f"{url.path or '/'}{'?' if url.query else ''}{url.query}", body, headers)
-        status = connection.getresponse().status
-    except UnicodeError:
-        raise _Refused("RECYCLE_WEBHOOK has characters that no address has") from None
-    finally:
-        connection.close()
-    if status >= 500 or status in (408, 429):
-        raise OSError(status, f"HTTP {status}")
-    if not 200 <= status < 300:  # a redirect could lead anywhere
-        raise _Refused(f"HTTP {status}")
+        status = pool.request("POST", url.url, body=body, headers=headers, redirect=False).status
+    except MaxRetryError as error:
+        return _reason(error.reason)
+    except (HTTPError, OSError, UnicodeError) as error:
+        return _reason(error)
+    return "" if 200 <= status < 300 else f"HTTP {status}"
+
+
+def _reason(error: Exception | None) -> str:
+    """What went wrong, without the address that urllib3's own words have."""
+    cause = error.__cause__ or error.__context__ if error else None
+    return getattr(cause, "strerror", None) or type(error).__name__
 
 
 def _site(address: str) -> str:
     """The host alone: the rest of the address, and what precedes an @ in it, may be a secret."""
     try:
-        return urlsplit(address).hostname or "no address"
-    except ValueError:
+        return urllib3.util.parse_url(address).hostname or "no address"
+    except LocationParseError:
         return "no address"

@@ -6,8 +6,8 @@ from .cluster import Cluster as Cluster
 from .cluster import NotSeen as NotSeen
 from .cluster import connect_cluster as connect_cluster
 from .cron import parse_cron as parse_cron
-from .fits import check_fits as check_fits
 from .following import follow as follow
+from .gpus import check_gpus as check_gpus
 from .runs import get_run as get_run
 from .runs import stop_run as stop_run
 from .schedule import taking_newest as taking_newest

@@ -45,10 +45,6 @@ class Cluster:
         """All nodes, see `items`."""
         return self.items("/api/v1/nodes")
 
-    def quotas(self) -> list[dict[str, Any]]:
-        """The namespace's quotas, see `items`."""
-        return self.items(f"/api/v1/namespaces/{self._namespace}/resourcequotas")
-
     def waiting(self, run_id: str) -> Iterator[tuple[str, str]]:
         """Which steps of a run wait for something that may never come, by their keys, and for what."""
         with suppress(NotSeen):

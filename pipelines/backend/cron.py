@@ -1,13 +1,14 @@
 """Cron expressions: the five fields that people know, and when they come due.
 
 KFP reads them with robfig/cron (version 1) as six fields, the first one seconds; of five it makes something else, which
-fires every few seconds. What is checked here is what that reader takes.
+fires every few seconds. What is checked here is what that reader takes (https://github.com/robfig/cron/blob/v1/parser.go).
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+
+from croniter import CroniterBadDateError, croniter
 
 from components.errors import BadParameter
 
@@ -21,8 +22,7 @@ FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
     ("day of the week", 0, 6, DAYS),
 )
 """Name, smallest and largest value, and names of values in their order."""
-YEARS = 8
-"""Within which every day of a calendar comes, February the 29th too."""
+PART = re.compile(r"([*?]|\w+)(?:-(\w+))?(?:/(\d+))?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,33 +31,22 @@ class Cron:
 
     text: str
     """Five fields."""
-    values: tuple[frozenset[int], ...]
-    """Of each field."""
-    any_day: tuple[bool, bool]
-    """Whether the day of the month, and that of the week, begin with `*`, so that the other alone decides."""
 
     @property
     def with_seconds(self) -> str:
-        """As KFP takes it."""
+        """The six fields that KFP takes."""
         return f"0 {self.text}"
 
     def next_after(self, moment: datetime) -> datetime | None:
         """The first time after a moment; None where there is none, as on February the 30th."""
-        minutes, hours, _, months, _ = self.values
-        day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-        for _ in range(366 * YEARS):
-            if day.month in months and self._on(day):
-                for hour in sorted(hours):
-                    for minute in sorted(minutes):
-                        if (found := day.replace(hour=hour, minute=minute)) > moment:
-                            return found
-            day += timedelta(days=1)
-        return None
-
-    def _on(self, day: datetime) -> bool:
-        by_date, by_weekday = day.day in self.values[2], day.isoweekday() % 7 in self.values[4]
-        # With both restricted, either will do; this is what cron has always done.
-        return by_date and by_weekday if any(self.any_day) else by_date or by_weekday
+        # croniter takes no ? in a step, and 5-5 for all values.
+        text = re.sub(r"\b(\w+)-\1(/\d+)?(?!\w)", r"\1", self.text.replace("?", "*"))
+        try:
+            # Of the two kinds of days, one that begins with * leaves the other to decide alone, as robfig/cron has it.
+            found: datetime = croniter(text, moment, implement_cron_bug=True).get_next(datetime)
+        except CroniterBadDateError:
+            return None
+        return found
 
 
 def parse_cron(text: str) -> Cron:
@@ -70,45 +59,34 @@ def parse_cron(text: str) -> Cron:
     if len(fields) != len(FIELDS):
         raise BadParameter(
             f"the cron expression {text!r} has {len(fields)} fields",
-            hint="give five: minute, hour, day of the month, month, day of the week, such as '0 6 * * *' for six "
-            "o'clock UTC every day",
+            hint="give five: minute, hour, day of the month, month, day of the week, such as '0 6 * * *' for "
+            "every day at 06:00 UTC",
         )
-    values = tuple(_field(field, *kind) for field, kind in zip(fields, FIELDS, strict=True))
-    cron = Cron(text=" ".join(fields), values=values, any_day=(fields[2][0] in "*?", fields[4][0] in "*?"))
+    for field, (name, low, high, names) in zip(fields, FIELDS, strict=True):
+        if not all(_is_taken(part, low, high, names) for part in field.split(",")):
+            words = f", or {names[0]} to {names[-1]}" if names else ""
+            raise BadParameter(
+                f"{field!r} is no {name} in a cron expression",
+                hint=f"write * or {low} to {high}{words}; several with commas, ranges as {low}-{high}, steps as */2",
+            )
+    cron = Cron(text=" ".join(fields))
     if cron.next_after(datetime(2024, 1, 1)) is None:
-        raise BadParameter(f"the cron expression {text!r} never comes due", hint="name a day that there is")
+        raise BadParameter(f"the cron expression {text!r} never comes due", hint="name a day that exists")
     return cron
 
 
-def _field(text: str, name: str, low: int, high: int, names: tuple[str, ...]) -> frozenset[int]:
-    found: set[int] = set()
-    for part in text.split(","):
-        values = _part(part, low, high, names)
-        if not values:
-            words = f", or {names[0]} to {names[-1]}" if names else ""
-            raise BadParameter(
-                f"{text!r} is no {name} in a cron expression",
-                hint=f"write * or {low} to {high}{words}; several with commas, ranges as {low}-{high}, steps as */2",
-            )
-        found.update(values)
-    return frozenset(found)
-
-
-def _part(text: str, low: int, high: int, names: tuple[str, ...]) -> Iterable[int]:
-    match = re.fullmatch(r"([*?]|\w+)(?:-(\w+))?(?:/(\d+))?", text)
-    if match is None or (match[1] in "*?" and match[2]):
-        return ()
-    step = int(match[3] or 1)
+def _is_taken(part: str, low: int, high: int, names: tuple[str, ...]) -> bool:
+    """Whether robfig/cron reads this part of a field as one or more of its values."""
+    match = PART.fullmatch(part)
+    if match is None or (match[3] and int(match[3]) == 0):
+        return False
     if match[1] in "*?":
-        first, last = low, high
-    else:
-        first = _value(match[1], low, names)
-        # A single value with a step goes on to the end.
-        last = _value(match[2], low, names) if match[2] else high if match[3] else first
-    return range(first, last + 1, step) if step and low <= first <= last <= high else ()
+        return not match[2]
+    first = _value(match[1], low, names)
+    return low <= first <= (_value(match[2], low, names) if match[2] else first) <= high
 
 
 def _value(text: str, low: int, names: tuple[str, ...]) -> int:
     if text.lower() in names:
         return names.index(text.lower()) + low
-    return int(text) if text.isascii() and text.isdigit() else -1
+    return int(text) if text.isdigit() else -1

@@ -49,9 +49,11 @@ def where(function: Callable[..., None]) -> Callable[..., None]:
 @EXPERIMENT
 @click.option("--wait/--no-wait", default=True, help="Follow the run until it ends.")
 @click.option(
-    "--room-check/--no-room-check",
+    "--gpu-check/--no-gpu-check",
     default=True,
-    help="Refuse what no node or quota of the cluster has room for; for clusters that add nodes on demand, leave it.",
+    show_default=True,
+    help="Refuse to start if no node of the cluster has the GPUs asked for; switch it off where nodes are added on "
+    "demand.",
 )
 @where
 @JSON
@@ -64,7 +66,7 @@ def submit(
     caching: bool,
     experiment: str,
     wait: bool,
-    room_check: bool,
+    gpu_check: bool,
     endpoint: str | None,
     namespace: str,
     as_json: bool,
@@ -74,7 +76,7 @@ def submit(
     A new version of the pipeline is uploaded if KFP does not have it as it is here. The exit code is 0 where the run
     succeeded. Ctrl-C leaves it running.
     """
-    from pipelines.backend import compiled, connect
+    from pipelines.backend import check_gpus, compiled, connect
     from pipelines.backend import submit as submit_run
     from pipelines.parts import load_pipeline, load_resources, parse_parameters
 
@@ -84,11 +86,8 @@ def submit(
     made = compiled(pipeline, resources)
     api = connect(endpoint, namespace)
     cluster = _cluster(namespace)
-    if room_check:
-        from pipelines.backend import check_fits
-
-        if unchecked := check_fits(cluster, endpoint, resources, made.steps):
-            click.echo(f"Not checked whether the cluster has room for all steps: {unchecked}", err=True)
+    if gpu_check:
+        check_gpus(cluster, endpoint, resources, made.steps)
     submitted = submit_run(api, made, parameters, experiment=experiment)
     facts = submitted.facts(api)
     if as_json and not wait:

@@ -537,9 +537,7 @@ def kfp(monkeypatch, tmp_path):
     monkeypatch.setattr("pipelines.backend.following.POLL_S", 0.0)
     monkeypatch.setattr("pipelines.backend.following.PAUSES_S", (0.01,))
     # Most tests compile the same, which takes longer than all the rest of them.
-    monkeypatch.setattr(
-        "pipelines.backend.uploading.compiled", lambda name, made: _compiled_once(name, made.model_dump_json())
-    )
+    monkeypatch.setattr("pipelines.backend.compiled", lambda name, made: _compiled_once(name, made.model_dump_json()))
     fake = FakeKfp()
     monkeypatch.setenv("KF_PIPELINES_ENDPOINT", fake.url)
     yield fake

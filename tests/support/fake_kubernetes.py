@@ -1,4 +1,4 @@
-"""A Kubernetes API for tests, as far as the commands use one: nodes, quotas, pods and their logs, the way to KFP."""
+"""A Kubernetes API for tests, as far as the commands use one: nodes, pods and their logs, the way to KFP."""
 
 import json
 import re
@@ -15,7 +15,6 @@ class FakeKubernetes(HttpServer):
     def __init__(self, kfp: FakeKfp) -> None:
         self.kfp = kfp
         self.nodes = [node("node-1", cpu="8", memory="32873856Ki")]
-        self.quotas: list[dict] = []
         self.pods: list[dict] = []
         self.workflows: list[dict] = []
         self.logs: dict[str, str] = {}
@@ -45,21 +44,13 @@ class FakeKubernetes(HttpServer):
             return {"items": [{"metadata": {"name": "ml-pipeline"}}] if self.has_kfp else []}
         if path.endswith("/services"):
             return {"items": []}
-        return {"items": {"nodes": self.nodes, "resourcequotas": self.quotas}[kind]}
+        assert kind == "nodes"
+        return {"items": self.nodes}
 
 
-def node(name: str, *, taints: tuple[dict, ...] = (), labels: dict | None = None, **allocatable: str) -> dict:
+def node(name: str, **allocatable: str) -> dict:
     amounts = {key.replace("__", "/").replace("_", "."): value for key, value in allocatable.items()}
-    return {
-        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, **(labels or {})}},
-        "spec": {"taints": list(taints)} if taints else {},
-        "status": {"allocatable": {"pods": "110", **amounts}},
-    }
-
-
-def quota(name: str, **hard: str) -> dict:
-    amounts = {key.replace("__", "/").replace("_", "."): value for key, value in hard.items()}
-    return {"metadata": {"name": name}, "spec": {"hard": amounts}, "status": {"hard": amounts, "used": {}}}
+    return {"metadata": {"name": name}, "status": {"allocatable": {"pods": "110", **amounts}}}
 
 
 def pod(run_id: str, node_name: str, *, node_id: str = "", phase: str = "Pending", **status: object) -> dict:
