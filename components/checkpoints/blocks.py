@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from components import settings
 from components.checkpoints.source import Source
 from components.errors import BadParameter
-from components.system import Line, Turns, human_bytes, thread_pool
+from components.system import Cancellation, Sequencer, human_bytes, thread_pool
 
 BLOCK = 16 << 20
 THREADS = 8
@@ -28,24 +28,24 @@ def in_blocks(
     block: int,
 ) -> None:
     """Do `work` for several starts of blocks at once, and `digest` what it gives in order."""
-    line = Line()
-    turns = Turns(line)
+    cancellation = Cancellation()
+    sequencer = Sequencer(cancellation)
 
     def one(number: int, start: int) -> None:
         try:
             data = work(start)
-            with turns.turn(number):
+            with sequencer.turn(number):
                 digest(data)
                 advance(len(data))
         except BaseException as error:
-            line.stop(error)
+            cancellation.stop(error)
             raise
 
-    if len(starts) <= 1:  # of a small file, in a thread that may be in a line already
+    if len(starts) <= 1:  # of a small file, in a thread that may be in a cancellation already
         for start in starts:
             one(0, start)
         return
-    with thread_pool(most_threads(block), "blocks", line) as pool:
+    with thread_pool(most_threads(block), "blocks", cancellation) as pool:
         for future in [pool.submit(one, number, start) for number, start in enumerate(starts)]:
             future.result()
 

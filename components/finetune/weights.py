@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.checkpoints import DTYPE_BYTES, INDEX, Layout
 from components.errors import BadCheckpoint, OutputConflict, ProgramFailed
-from components.system import claimed, discard, disk_errors, publish
+from components.system import discard, disk_errors, exclusive_lock, publish
 from components.transfer import TORCH_NAMES
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def write_like_base(
     _check_names(base, state)
     staging = output.with_name(f".{output.name}.part")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with claimed(output, wait=False), disk_errors(output):
+    with exclusive_lock(output, wait=False), disk_errors(output):
         check_vacant(output)
         discard(staging)
         staging.mkdir()

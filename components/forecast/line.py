@@ -21,7 +21,7 @@ from components.errors import RecycleError
 from components.forecast.unmeasured import Unmeasured
 from components.forecast.verdict import Line
 from components.sources import FolderSource
-from components.system import host_bytes, human_bytes
+from components.system import human_bytes, usable_memory
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """α, from the source base to the target base."""
@@ -131,7 +131,7 @@ def _place() -> _Place:
     if torch.cuda.is_available():
         dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
         return _Place(device="cuda", dtype=dtype, bytes=torch.cuda.mem_get_info()[0])
-    return _Place(device="cpu", dtype=torch.float32, bytes=host_bytes())
+    return _Place(device="cpu", dtype=torch.float32, bytes=usable_memory())
 
 
 def _check_room(layout: Layout, place: _Place) -> None:

@@ -9,7 +9,7 @@ from components.forecast import forecast_by_gap, sampled_relative_gap
 from components.planning.bases_request import labels
 from components.planning.scratch import scratch_needed
 from components.references import open_source
-from components.system import human_bytes, markdown
+from components.system import escape_markdown, human_bytes
 from components.transfer import TransferPlan, parse_scale, plan_transfer
 
 
@@ -71,10 +71,10 @@ class Found:
             **{f"WARNING {number}": text for number, text in enumerate(self.warnings, start=1)},
         }
         bases = "\n".join(
-            f"| {label} | {markdown(base.source.reference)} | {gap} |"
+            f"| {label} | {escape_markdown(base.source.reference)} | {gap} |"
             for label, base, gap in zip(self.labels, self.bases, self._distances(), strict=True)
         )
-        rows = "\n".join(f"| {name} | {markdown(value)} |" for name, value in facts.items())
+        rows = "\n".join(f"| {name} | {escape_markdown(value)} |" for name, value in facts.items())
         return (
             f"# The bases are compatible\n\n| | |\n| --- | --- |\n{rows}\n\n"
             f"| base | reference | relative gap to the one before |\n| --- | --- | ---: |\n{bases}\n"

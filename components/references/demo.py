@@ -13,7 +13,7 @@ from components.checkpoints import MANIFEST, Checkpoint, digest_of, identify, re
 from components.errors import BadReference
 from components.sources import FolderSource
 from components.store import Store, open_store
-from components.system import claimed
+from components.system import exclusive_lock
 
 PREFIX = "demo:"
 
@@ -52,7 +52,7 @@ def demo_source(name: str) -> DemoSource:
         def make() -> None:
             build(name, folder, progress=logger.info)
 
-        with claimed(release, wait=True):
+        with exclusive_lock(release, wait=True):
             store = open_store()
             if store.uri.startswith("s3://"):
                 _through(store, release, make)

@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from components.judging import Estimate, wording
-from components.system import text
+from components.system import clean_text, escape_markdown, one_line
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -21,12 +21,12 @@ def html(**given: object) -> Environment:
     Args:
         given: what the templates can use besides.
     """
-    return _environment(given, text.clean, autoescape=True)
+    return _environment(given, clean_text, autoescape=True)
 
 
 def markdown(**given: object) -> Environment:
-    """For Markdown: every printed value goes through `text.markdown`, which escapes HTML too."""
-    return _environment(given, text.markdown, autoescape=False)
+    """For Markdown: every printed value goes through `escape_markdown`, which escapes HTML too."""
+    return _environment(given, escape_markdown, autoescape=False)
 
 
 def _environment(given: Mapping[str, object], escape: Callable[[str], str], *, autoescape: bool) -> Environment:
@@ -85,7 +85,7 @@ def _fence(code: str, language: str) -> Markup:
 
 def _shorten_hex(value: str) -> Markup:
     """Digests shown short, kept whole in the title and in what is copied."""
-    value = text.one_line(value)
+    value = one_line(value)
     pieces: list[Markup | str] = []
     end = 0
     for match in _HEX.finditer(value):

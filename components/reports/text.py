@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from components.system import clean
+from components.system import clean_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ def clip(text: str, *, shown: int = 320, kept: int = 20_000) -> Clipped:
 
     The end stays, since a reply that reasons ends with its answer, and a prompt with examples with its question.
     """
-    full = clean(text).strip()
+    full = clean_text(text).strip()
     if len(full) > kept:
         full = f"{full[:kept]} … ({len(full) - kept} characters more)"
     if len(full) <= shown:

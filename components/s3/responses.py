@@ -8,7 +8,7 @@ from typing import Any
 
 from components.errors import BadCheckpoint
 from components.s3.retries import BadAnswer
-from components.system import SLOWEST_BYTES_PER_S, Pace
+from components.system import MIN_BYTES_PER_S, MinimumThroughput
 
 LARGEST_DOCUMENT = 256 << 20
 """Bytes of what is read whole: manifests, notes, tokenizers."""
@@ -40,7 +40,7 @@ def fill(response: Any, buffer: memoryview) -> None:  # noqa: ANN401 - urllib3's
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding not in ("", "identity", "aws-chunked"):
         raise BadAnswer(f"a body in the encoding {encoding[:20]!r}")
-    pace = Pace()
+    pace = MinimumThroughput()
     filled = 0
     while filled < len(buffer):
         piece = response.read1(len(buffer) - filled, decode_content=False)
@@ -49,7 +49,7 @@ def fill(response: Any, buffer: memoryview) -> None:  # noqa: ANN401 - urllib3's
         buffer[filled : filled + len(piece)] = piece
         filled += len(piece)
         if pace.is_too_slow(len(piece)):
-            raise BadAnswer(f"{filled} of {len(buffer)} bytes, and then slower than {SLOWEST_BYTES_PER_S} bytes/s")
+            raise BadAnswer(f"{filled} of {len(buffer)} bytes, and then slower than {MIN_BYTES_PER_S} bytes/s")
 
 
 def moment(stamp: datetime | None) -> datetime:

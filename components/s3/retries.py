@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from components.errors import BadCheckpoint, BadReference, RecycleError, ServiceUnavailable, StorageFull
 from components.s3.client import site
-from components.system import wait
+from components.system import interruptible_sleep
 
 Result = TypeVar("Result")
 
@@ -103,7 +103,7 @@ def tried(what: str, uri: str, request: Callable[[], Result]) -> Result:
             raise _explained(what, uri, failure, failing_s) from None
         wait_s = _wait_s(failures, failing_s)
         _teller.tell(what, uri, failure, failing_s + wait_s)
-        wait(wait_s)
+        interruptible_sleep(wait_s)
 
 
 def _wait_s(failures: int, failing_s: float) -> float:

@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 from components import __version__
 from components.checkpoints import MANIFEST, PICKLE_SUFFIXES, SourceFile, belongs, check_path
 from components.errors import BadCheckpoint, BadParameter, BadReference, RecycleError, ServiceUnavailable
-from components.system import SLOWEST_BYTES_PER_S, Pace, is_link_local, wait
+from components.system import MIN_BYTES_PER_S, MinimumThroughput, interruptible_sleep, is_link_local
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -221,14 +221,14 @@ def _first_byte(response: "Response", start: int, end: int, size: int) -> int:
 
 def _exactly(response: "Response", length: int) -> Iterator[bytes]:
     """Pieces of a body that must hold `length` bytes, and never more than those, and must come fast enough."""
-    left, pace = length, Pace()
+    left, pace = length, MinimumThroughput()
     for piece in response.iter_raw():
         if len(piece) > left:
             raise _BadAnswer(f"more than the {length} bytes asked for")
         left -= len(piece)
         yield piece
         if left and pace.is_too_slow(len(piece)):
-            raise _BadAnswer(f"{length - left} of {length} bytes, and then slower than {SLOWEST_BYTES_PER_S} bytes/s")
+            raise _BadAnswer(f"{length - left} of {length} bytes, and then slower than {MIN_BYTES_PER_S} bytes/s")
     if left:
         raise _BadAnswer(f"{left} fewer than the {length} bytes asked for")
 
@@ -373,7 +373,7 @@ class _Tries:
         if self._failures == TRIES or wait_s > LONGEST_WAIT_S or not _may_pass(self._place, error):
             raise _explained(self._place, self._wanted, error) from None
         log.warning("waiting for the hub, %.1f s, because it does not give %s: %s", wait_s, self._wanted, _told(error))
-        wait(wait_s)
+        interruptible_sleep(wait_s)
 
 
 def _asked_wait_s(error: Exception) -> float:

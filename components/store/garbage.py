@@ -11,7 +11,7 @@ from pathlib import Path
 
 from components.checkpoints import MANIFEST, Checkpoint
 from components.errors import BadCheckpoint, BadReference, OutputConflict
-from components.system import claimed, discard
+from components.system import discard, exclusive_lock
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 WORK = re.compile(r"[a-z-]+-[0-9a-f]{64}")
@@ -97,7 +97,7 @@ def unused_folders(
 
 
 def unused_claims(parent: Path, before: datetime) -> Iterator[Garbage]:
-    """Files in `parent` that stood for the claim of a process that was killed (see `claimed`)."""
+    """Files in `parent` that stood for the claim of a process that was killed (see `exclusive_lock`)."""
     for lock in sorted(parent.glob(".*.lock")):
         folder = parent / lock.name[1 : -len(".lock")]
         with passing_over(lock):
@@ -142,7 +142,7 @@ def passing_over(path: Path) -> Iterator[None]:
 def _remove_unused(folder: Path, before: datetime, is_unused: Callable[[Path], bool]) -> bool:
     with _removing(folder):
         try:
-            with claimed(folder, wait=False):
+            with exclusive_lock(folder, wait=False):
                 if _measured(folder)[1] >= before or not is_unused(folder):
                     return False
                 discard(folder)
@@ -154,7 +154,7 @@ def _remove_unused(folder: Path, before: datetime, is_unused: Callable[[Path], b
 def _remove_claim(folder: Path) -> bool:
     with _removing(folder):
         try:
-            with claimed(folder, wait=False):
+            with exclusive_lock(folder, wait=False):
                 return True
         except OutputConflict:
             return False

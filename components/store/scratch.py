@@ -13,7 +13,16 @@ from components.checkpoints import MANIFEST, Checkpoint, Source
 from components.errors import OutputConflict, StorageFull
 from components.store.copying import copy_files
 from components.store.folder.writer import FolderCheckpointWriter
-from components.system import claimed, discard, disk_errors, free_bytes, human_bytes, shared, wait, write_durably
+from components.system import (
+    discard,
+    disk_errors,
+    exclusive_lock,
+    free_bytes,
+    human_bytes,
+    interruptible_sleep,
+    shared_lock,
+    write_durably,
+)
 
 LOOK_AGAIN_S = 0.05
 MOST_LOOKS = 100
@@ -43,7 +52,7 @@ def scratch_copy(checkpoint: Checkpoint, source: Source, folder: Path) -> Iterat
     finally:
         use.close()
         # A claim is refused while somebody else uses it.
-        with suppress(OutputConflict), disk_errors(folder.parent), claimed(folder, wait=False):
+        with suppress(OutputConflict), disk_errors(folder.parent), exclusive_lock(folder, wait=False):
             discard(folder)
 
 
@@ -51,13 +60,13 @@ def _joined(checkpoint: Checkpoint, source: Source, folder: Path) -> ExitStack:
     """Share the copy, which is made or verified first where nobody uses it; whoever comes meanwhile waits for it."""
     for look in range(MOST_LOOKS):
         with ExitStack() as use:
-            use.enter_context(shared(folder, lambda: _make(checkpoint, source, folder)))
+            use.enter_context(shared_lock(folder, lambda: _make(checkpoint, source, folder)))
             if _is_whole(folder, checkpoint):
                 return use.pop_all()
         # Whoever made it was killed meanwhile, or the last one left; others who look too are gone in a moment.
         if look == LOOKS_BEFORE_TOLD:
             log.warning("waiting for the copy of %s at %s, which is in use and not whole", checkpoint.name, folder)
-        wait(random.uniform(0.0, LOOK_AGAIN_S))  # noqa: S311
+        interruptible_sleep(random.uniform(0.0, LOOK_AGAIN_S))  # noqa: S311
     raise OutputConflict(
         f"the copy of {checkpoint.name} at {folder} is in use, and its files are not those of the checkpoint any more",
         hint="wait until the programs that use it end, or stop them: they may have written there; then run the same "

@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def claimed(folder: Path, *, wait: bool) -> Iterator[None]:
+def exclusive_lock(folder: Path, *, wait: bool) -> Iterator[None]:
     """Hold the right to write `folder` while inside; another process either waits or is refused.
 
     The claim is a lock on a file beside the folder, so it ends with the process however that ends.
@@ -34,7 +34,7 @@ def claimed(folder: Path, *, wait: bool) -> Iterator[None]:
 
 
 @contextmanager
-def shared(folder: Path, first: Callable[[], None]) -> Iterator[None]:
+def shared_lock(folder: Path, first: Callable[[], None]) -> Iterator[None]:
     """Hold the right to read `folder`, beside others, once nobody holds the right to write it.
 
     Args:
@@ -97,7 +97,7 @@ def staging(folder: Path) -> Iterator[Path]:
 
     It stays with what is in it when the work is broken off, so that a rerun goes on, and is gone once it is empty.
     """
-    with disk_errors(folder.parent), claimed(folder, wait=True):
+    with disk_errors(folder.parent), exclusive_lock(folder, wait=True):
         folder.mkdir(exist_ok=True)
         try:
             yield folder

@@ -35,7 +35,7 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 logger = logging.getLogger(__name__)
 
 
-def run(
+def run_program(
     command: Sequence[str],
     *,
     log: Path | None = None,

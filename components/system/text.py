@@ -12,7 +12,7 @@ _MARKDOWN_START = re.compile(r"^(\d*)([#+=.)-])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
-def clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """The text without what a reader cannot see: control characters become U+FFFD; newline and tab stay."""
     return "".join(character if _visible(character) else "\ufffd" for character in text.replace("\r\n", "\n"))
 
@@ -25,17 +25,17 @@ def _visible(character: str) -> bool:
 
 def one_line(text: str) -> str:
     """The cleaned text with each line break shown as a sign."""
-    return clean(text).strip().replace("\n", " ↵ ").replace("\t", " ")
+    return clean_text(text).strip().replace("\n", " ↵ ").replace("\t", " ")
 
 
-def markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text that a Markdown reader shows as it is, inside a table cell too: no markup, HTML or line break survives."""
     escaped = _MARKDOWN.sub(r"\\\1", one_line(text))
     escaped = _MARKDOWN_START.sub(r"\1\\\2", escaped)
     return re.sub("[&<>]", lambda match: _ENTITIES[match[0]], escaped)
 
 
-def table(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> str:
+def text_table(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> str:
     """Columns as wide as they must be; those in `right` end flush."""
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]

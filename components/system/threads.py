@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-_here = threading.local()
+_this_thread = threading.local()
+"""Its `cancellation` is the one that the running thread has joined, where it has joined one."""
 
 
-class Line:
-    """What threads, and several `Turns`, share: the error that ends the waiting in all of them."""
+class Cancellation:
+    """The error that ends the waiting of all threads which share this object, once one of them fails."""
 
     def __init__(self) -> None:
         self.condition = threading.Condition()
@@ -23,43 +24,49 @@ class Line:
             self.condition.notify_all()
 
     def join(self) -> None:
-        """Have every `wait` of this thread end when the line is stopped."""
-        _here.line = self
+        """Have every `interruptible_sleep` of the running thread end when the work is stopped."""
+        _this_thread.cancellation = self
 
 
-def wait(seconds: float) -> None:
-    """Do nothing for a while.
+def interruptible_sleep(seconds: float) -> None:
+    """Sleep, but no longer than the work of this thread goes on.
 
     Raises:
-        BaseException: the one that stopped the line this thread joined.
+        BaseException: the error that stopped the `Cancellation` which this thread joined.
     """
-    line: Line | None = getattr(_here, "line", None)
-    if line is None:
+    cancellation: Cancellation | None = getattr(_this_thread, "cancellation", None)
+    if cancellation is None:
         time.sleep(seconds)
         return
-    with line.condition:
-        if line.condition.wait_for(lambda: line.error is not None, seconds) and line.error is not None:
-            raise line.error
+    with cancellation.condition:
+        if cancellation.condition.wait_for(lambda: cancellation.error is not None, seconds) and cancellation.error:
+            raise cancellation.error
 
 
 @contextmanager
-def thread_pool(most: int, name: str, line: Line | None = None) -> Iterator[ThreadPoolExecutor]:
-    """Threads that are left with whatever error ends the body, and then wait for nothing any more."""
-    line = line or Line()
-    with ThreadPoolExecutor(most, thread_name_prefix=name, initializer=line.join) as pool:
+def thread_pool(most: int, name: str, cancellation: Cancellation | None = None) -> Iterator[ThreadPoolExecutor]:
+    """A pool whose threads stop waiting, and whose queued work is dropped, when the body of the `with` fails.
+
+    Args:
+        most: threads at most.
+        name: begins the threads' names.
+        cancellation: what the threads join; a new one where none is given.
+    """
+    cancellation = cancellation or Cancellation()
+    with ThreadPoolExecutor(most, thread_name_prefix=name, initializer=cancellation.join) as pool:
         try:
             yield pool
         except BaseException as error:
-            line.stop(error)
+            cancellation.stop(error)
             pool.shutdown(cancel_futures=True)
             raise
 
 
-class Turns:
-    """Numbers that are let in one after the other, from zero."""
+class Sequencer:
+    """Lets threads in one after the other, in the order of their numbers, from zero."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, cancellation: Cancellation) -> None:
+        self._cancellation = cancellation
         self._next = 0
 
     @contextmanager
@@ -67,13 +74,13 @@ class Turns:
         """Wait until every smaller number has had its turn.
 
         Raises:
-            BaseException: the one that stopped the line.
+            BaseException: the error that stopped the work.
         """
-        with self._line.condition:
-            self._line.condition.wait_for(lambda: self._next == number or self._line.error is not None)
-            if self._line.error is not None:
-                raise self._line.error
+        with self._cancellation.condition:
+            self._cancellation.condition.wait_for(lambda: self._next == number or self._cancellation.error is not None)
+            if self._cancellation.error is not None:
+                raise self._cancellation.error
         yield
-        with self._line.condition:
+        with self._cancellation.condition:
             self._next += 1
-            self._line.condition.notify_all()
+            self._cancellation.condition.notify_all()

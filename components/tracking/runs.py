@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from components import __version__, settings
 from components.errors import RecycleError, ServiceUnavailable
-from components.system import claimed, disk_errors, masker, without_passwords
+from components.system import disk_errors, exclusive_lock, masker, without_passwords
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -152,7 +152,7 @@ def _one_at_a_time(address: str) -> Iterator[None]:
             f"MLflow's file would be in {file.parent}, which is no folder that can be written",
             hint="make it, or set MLFLOW_TRACKING_URI to another place",
         )
-    with claimed(file, wait=True):
+    with exclusive_lock(file, wait=True):
         yield
 
 

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from components.checkpoints import DTYPE_BYTES
 from components.errors import BadParameter, Incompatible
 from components.store import CheckpointWriter, FileWriter, Finished
-from components.system import PAGE, Line, Turns, human_bytes, usable_cores
+from components.system import PAGE, Cancellation, Sequencer, human_bytes, usable_cores
 from components.transfer.dtypes import cast_dtype
 from components.transfer.input_digests import InputDigests, Mark
 from components.transfer.kernel import COUNTS, PATTERNS, SUMS, UNIT, Patterns, keep_kernel, transfer_kernel
@@ -137,14 +137,16 @@ class Stream:
             for role, layout in plan.layouts.items()
             if role in digested
         }
-        self._line = Line()
-        self._reading = {role: Turns(self._line) for role in self._digests}
-        self._writing = Turns(self._line)
+        self._cancellation = Cancellation()
+        self._reading = {role: Sequencer(self._cancellation) for role in self._digests}
+        self._writing = Sequencer(self._cancellation)
         self._numbers = itertools.count()
         self._buffers: queue.SimpleQueue[_Buffers] = queue.SimpleQueue()
         for _ in range(shape.threads):
             self._buffers.put(_Buffers(shape.span_bytes))
-        self._pool = ThreadPoolExecutor(shape.threads, thread_name_prefix="transfer", initializer=self._line.join)
+        self._pool = ThreadPoolExecutor(
+            shape.threads, thread_name_prefix="transfer", initializer=self._cancellation.join
+        )
 
     def __enter__(self) -> "Stream":
         return self
@@ -153,7 +155,7 @@ class Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self._line.stop(error)
+            self._cancellation.stop(error)
         self._pool.shutdown(cancel_futures=True)
 
     def write_shard(self, shard: ShardPlan) -> Finished:
@@ -212,7 +214,7 @@ class Stream:
                 if not work.wrongly_kept:
                     output.finish(work.sha256.hexdigest(), self._note(work))
             except BaseException as error:
-                self._line.stop(error)
+                self._cancellation.stop(error)
                 self._pool.shutdown(cancel_futures=True)  # before the file is closed under the threads
                 raise
         return work
@@ -229,7 +231,7 @@ class Stream:
                     work.sha256.update(result.data)
                 self._progress(read + span.size)
         except BaseException as error:
-            self._line.stop(error)
+            self._cancellation.stop(error)
             raise
         finally:
             self._buffers.put(buffers)

@@ -33,7 +33,7 @@ from components.store import (
     staging_beside,
     write_file,
 )
-from components.system import Progress, claimed, disk_errors, free_bytes, human_bytes, publish, write_durably
+from components.system import Progress, disk_errors, exclusive_lock, free_bytes, human_bytes, publish, write_durably
 from components.transfer.plan import ROLES, TARGET_BASE, TransferPlan, plan_transfer, refuse_same
 from components.transfer.scale import parse_scale
 from components.transfer.sidecars import files_beside
@@ -195,7 +195,7 @@ def transfer_to_folder(transfer: Transfer, output: Path) -> tuple[Checkpoint, St
         raise OutputConflict(
             f"{output} is a mount point, which cannot appear all at once", hint="give a folder inside it"
         )
-    with disk_errors(output), claimed(output, wait=False):
+    with disk_errors(output), exclusive_lock(output, wait=False):
         done = _already_there(transfer, output)
         if done is not None:
             FolderCheckpointWriter(output).tidy()

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from components.system import text
+from components.system import escape_markdown
 from components.watch.ledger import Ledger
 
 SHOWN = 200
@@ -15,11 +15,11 @@ def markdown(ledger: Ledger, names: list[str], releases: str) -> str:
     rows = [
         (name, ledger.status_of(name), _when(_since(ledger, name)), _reason(ledger, name)) for name in names[:SHOWN]
     ]
-    lines = [f"| {' | '.join(map(text.markdown, row))} |" for row in rows]
+    lines = [f"| {' | '.join(map(escape_markdown, row))} |" for row in rows]
     more = [f"\nand {len(names) - SHOWN} more."] if len(names) > SHOWN else []
     counts = ", ".join(f"{number} {status}" for status, number in ledger.counts(names).items()) or "nothing there yet"
     head = [
-        f"# Releases at {text.markdown(releases)}",
+        f"# Releases at {escape_markdown(releases)}",
         "",
         counts,
         "",

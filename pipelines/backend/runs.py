@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from components.errors import BadParameter
-from components.system import table
+from components.system import text_table
 from pipelines.backend.api import PAGE, Api
 from pipelines.backend.models import Run, Version, VersionReference
 from pipelines.backend.node_names import step_names
@@ -50,7 +50,7 @@ def listing(listed: Iterable[Listed]) -> str:
     for one in listed:
         started = one.run.created_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
         rows.append((one.run.run_id, one.pipeline, one.run.display_name, one.run.told_state, started, _took(one.run)))
-    return table(rows, right=(5,)) if len(rows) > 1 else "No runs yet."
+    return text_table(rows, right=(5,)) if len(rows) > 1 else "No runs yet."
 
 
 def get_run(api: Api, run_id: str) -> Run:

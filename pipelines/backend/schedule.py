@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from components.errors import BadParameter, OutputConflict
-from components.system import table
+from components.system import text_table
 from pipelines.backend.api import Api
 from pipelines.backend.cron import Cron, parse_cron
 from pipelines.backend.models import RecurringRun, VersionReference
@@ -123,7 +123,7 @@ def listing(schedules: Iterable[Scheduled]) -> str:
         state = "on" if one.recurring.enabled else "paused"
         due = one.next_run.strftime("%Y-%m-%d %H:%M") if one.next_run else "–"
         rows.append((one.recurring.display_name, one.pipeline, one.cron, state, due))
-    return table(rows) if len(rows) > 1 else "No schedules yet."
+    return text_table(rows) if len(rows) > 1 else "No schedules yet."
 
 
 def change(api: Api, name: str, action: str) -> None:

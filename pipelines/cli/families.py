@@ -3,7 +3,7 @@
 from typing import Any
 
 from components.references import Family, families
-from components.system import table
+from components.system import text_table
 
 
 def facts() -> dict[str, Any]:
@@ -42,4 +42,4 @@ def _text(family: Family) -> str:
         )
         for one in family.named_transfers()
     ]
-    return f"{family.description}\n\n{table(releases)}\n\n{table(transfers)}"
+    return f"{family.description}\n\n{text_table(releases)}\n\n{text_table(transfers)}"

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from components.checkpoints import Checkpoint
-from components.system import human_bytes, printable, table
+from components.system import human_bytes, printable, text_table
 from pipelines.cli.store import SHORT, Collected, Contents, Verdict, parents_of, size_of
 
 ORIGINS = {"hub": ("repo", "revision"), "folder": ("path",), "s3": ("uri",), "demo": ("release",)}
@@ -29,7 +29,7 @@ def listing(contents: Contents) -> str:
         )
     total = human_bytes(sum(size_of(checkpoint) for checkpoint in contents.checkpoints.values()))
     count = len(contents.checkpoints)
-    return f"{table(rows, right=(2, 4))}\n{count} checkpoints, {total}, in {contents.store.uri}"
+    return f"{text_table(rows, right=(2, 4))}\n{count} checkpoints, {total}, in {contents.store.uri}"
 
 
 def description(contents: Contents, checkpoint: Checkpoint) -> str:
@@ -49,14 +49,16 @@ def description(contents: Contents, checkpoint: Checkpoint) -> str:
         *(("used by", contents.name(child.digest)) for child in contents.children(checkpoint.digest)),
     ]
     files = [(file.path, human_bytes(file.size), file.sha256) for file in checkpoint.files]
-    return f"{table(pairs)}\n\n{table([('file', 'size', 'sha256'), *files], right=(1,))}"
+    return f"{text_table(pairs)}\n\n{text_table([('file', 'size', 'sha256'), *files], right=(1,))}"
 
 
 def verdicts_text(verdicts: Sequence[Verdict]) -> str:
     """What `verify` found."""
     rows = [(one.name, one.digest[:SHORT], "DAMAGED" if one.problem else "ok", one.problem) for one in verdicts]
     damaged = sum(1 for one in verdicts if one.problem)
-    return f"{table([('name', 'digest', 'state', ''), *rows])}\n{len(verdicts)} checkpoints read, {damaged} damaged."
+    return (
+        f"{text_table([('name', 'digest', 'state', ''), *rows])}\n{len(verdicts)} checkpoints read, {damaged} damaged."
+    )
 
 
 def garbage_text(collected: Sequence[Collected], store: str, *, delete: bool) -> str:
@@ -77,7 +79,7 @@ def garbage_text(collected: Sequence[Collected], store: str, *, delete: bool) ->
     size = human_bytes(sum(one.garbage.size for one in gone))
     done = f"{len(gone)} removed, {size}." if delete else f"{len(gone)} can be removed, {size}: add --delete."
     failed = [printable(f"Not removed: {one.problem}") for one in collected if one.problem]
-    return "\n".join([table(rows, right=(0,)), *failed, done])
+    return "\n".join([text_table(rows, right=(0,)), *failed, done])
 
 
 def _shortly(digests: Iterable[str]) -> str:

@@ -13,8 +13,7 @@ from typing import Any
 
 from components import settings
 from components.errors import ProgramFailed, RecycleError, ServiceUnavailable
-from components.system import disk_errors
-from components.system import run as run_program
+from components.system import disk_errors, run_program
 from components.tracking import EVENT_MARK, close_run
 from pipelines.parts import load_pipeline
 

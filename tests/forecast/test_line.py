@@ -156,7 +156,7 @@ class TestNotMeasured:
             measure_line(strange, strange)
 
     def test_a_machine_that_is_too_small(self, base, monkeypatch):
-        monkeypatch.setattr(line, "host_bytes", lambda: 1000)
+        monkeypatch.setattr(line, "usable_memory", lambda: 1000)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         with pytest.raises(Unmeasured, match=r"the model needs .* of memory, and the cpu has 1\.0 kB"):
             measure_line(base, base)

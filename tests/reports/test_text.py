@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.judging.wording import percent, points
-from components.system.text import clean, markdown, one_line
+from components.system.text import clean_text, escape_markdown, one_line
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_percent():
 
 
 def test_unseen_characters_become_visible():
-    assert clean("a\x1b[31mb\r\nc\u202ed\ud800\te") == "a\ufffd[31mb\nc\ufffdd\ufffd\te"
+    assert clean_text("a\x1b[31mb\r\nc\u202ed\ud800\te") == "a\ufffd[31mb\nc\ufffdd\ufffd\te"
     assert one_line(" a\n b\tc ") == "a ↵  b c"
 
 
@@ -39,13 +39,13 @@ def test_unseen_characters_become_visible():
     ],
 )
 def test_markdown_shows_text_as_it_is(text, shown):
-    assert markdown(text) == shown
+    assert escape_markdown(text) == shown
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet="\\|`*_[]<>&~$#-+=1.) \n\tab", max_size=30))
 def test_markdown_can_be_read_back_and_never_leaves_its_line(text):
-    escaped = markdown(text)
+    escaped = escape_markdown(text)
     assert "\n" not in escaped
     assert "<" not in escaped
     assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", escaped)) == 0

@@ -31,7 +31,7 @@ from components.store.copying import copy_file, copy_files
 from components.store.folder.writer import FolderCheckpointWriter
 from components.store.locate import open_checkpoint
 from components.store.store import open_store
-from components.system import network as pace
+from components.system import network
 from tests.support.fakehub import FakeHub, server  # noqa: F401 - a fixture
 from tests.support.tinymodels import make_checkpoint
 
@@ -81,7 +81,7 @@ def hub(server, folder, tmp_path, monkeypatch):
 @pytest.fixture
 def waits(monkeypatch):
     waits = []
-    monkeypatch.setattr(module, "wait", waits.append)
+    monkeypatch.setattr(module, "interruptible_sleep", waits.append)
     return waits
 
 
@@ -284,7 +284,7 @@ class TestFaults:
         [("model.safetensors", "xet-bridge-us", WEIGHTS), ("config.json", "resolve-cache", CONFIG)],
     )
     def test_a_body_that_trickles_is_given_up_and_asked_for_again(self, hub, path, served, content, monkeypatch):
-        monkeypatch.setattr(pace, "WINDOW_S", 0.1)
+        monkeypatch.setattr(network, "WINDOW_S", 0.1)
         source = HubSource.open("org/model")
         fault = hub.fail("trickle", served, times=1000)
         started = time.monotonic()

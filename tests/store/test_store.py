@@ -41,7 +41,7 @@ from components.store.s3 import store as s3_store
 from components.store.s3.removal import MARK
 from components.store.store import open_store
 from components.system.files import sha256_file
-from components.system.locks import claimed
+from components.system.locks import exclusive_lock
 from components.transfer.plan import ROLES
 from tests.support.fakehub import FakeHub
 from tests.support.tinymodels import make_checkpoint
@@ -873,9 +873,9 @@ def want(log):
 class TestClaims:
     def test_a_claim_is_for_one(self, tmp_path):
         refused = pytest.raises(OutputConflict, match="another process")
-        with claimed(tmp_path / "out", wait=False), refused, claimed(tmp_path / "out", wait=False):
+        with exclusive_lock(tmp_path / "out", wait=False), refused, exclusive_lock(tmp_path / "out", wait=False):
             pass
-        with claimed(tmp_path / "out", wait=False):
+        with exclusive_lock(tmp_path / "out", wait=False):
             pass
         assert list(tmp_path.iterdir()) == []
 
@@ -885,7 +885,7 @@ class TestClaims:
 
 def claim_often(place):
     for _ in range(300):
-        with claimed(place, wait=True):
+        with exclusive_lock(place, wait=True):
             (place.parent / "inside").touch(exist_ok=False)
             (place.parent / "inside").unlink()
 

@@ -20,7 +20,7 @@ def python(code: str) -> list[str]:
 
 def test_output_is_streamed_in_order_to_the_log_and_the_listener(tmp_path):
     seen = []
-    programs.run(
+    programs.run_program(
         python("""
             import sys
             print("one", flush=True); print("two", file=sys.stderr, flush=True); print("drei ✓", end="")
@@ -35,7 +35,7 @@ def test_output_is_streamed_in_order_to_the_log_and_the_listener(tmp_path):
 
 def test_a_line_arrives_before_the_program_ends():
     arrived = []
-    programs.run(
+    programs.run_program(
         python("import time; print('early', flush=True); time.sleep(0.8); print('late', flush=True)"),
         on_line=lambda line: arrived.append((line, time.monotonic())),
     )
@@ -45,7 +45,7 @@ def test_a_line_arrives_before_the_program_ends():
 
 def test_a_progress_bar_becomes_few_lines():
     seen = []
-    programs.run(
+    programs.run_program(
         python("""
             import sys, time
             for step in range(200):
@@ -60,14 +60,14 @@ def test_a_progress_bar_becomes_few_lines():
 
 def test_an_endless_line_does_not_fill_memory():
     seen = []
-    programs.run(python("print('x' * 1_000_000)"), on_line=seen.append)
+    programs.run_program(python("print('x' * 1_000_000)"), on_line=seen.append)
     assert sum(map(len, seen)) == 1_000_000
     assert max(map(len, seen)) <= 2 * programs.MAX_LINE_BYTES
 
 
 def test_environment_and_working_directory_reach_the_program(tmp_path):
     seen = []
-    programs.run(
+    programs.run_program(
         python("import os; print(os.environ['COLOUR'], os.getcwd(), bool(os.environ['PATH']))"),
         env={"COLOUR": "mauve"},
         cwd=tmp_path,
@@ -77,8 +77,9 @@ def test_environment_and_working_directory_reach_the_program(tmp_path):
 
 
 def test_a_failure_tells_the_exit_code_and_the_last_lines(tmp_path):
+    command = python("for i in range(100): print('line', i)\nraise SystemExit(7)")
     with pytest.raises(ProgramFailed) as failure:
-        programs.run(python("for i in range(100): print('line', i)\nraise SystemExit(7)"), log=tmp_path / "out.log")
+        programs.run_program(command, log=tmp_path / "out.log")
     text = str(failure.value)
     assert "exit code 7" in text
     assert "line 99" in text
@@ -89,24 +90,24 @@ def test_a_failure_tells_the_exit_code_and_the_last_lines(tmp_path):
 
 def test_a_killed_program_is_likely_out_of_memory():
     with pytest.raises(ProgramFailed, match="SIGKILL, likely because it ran out of memory"):
-        programs.run(python("import os; os.kill(os.getpid(), 9)"))
+        programs.run_program(python("import os; os.kill(os.getpid(), 9)"))
 
 
 def test_another_signal_is_named():
     with pytest.raises(ProgramFailed, match="SIGSEGV"):
-        programs.run(python("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"))
+        programs.run_program(python("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"))
 
 
 def test_a_program_that_is_not_there():
     with pytest.raises(ProgramFailed, match="no-such-program could not be started"):
-        programs.run(["no-such-program"])
+        programs.run_program(["no-such-program"])
 
 
 @pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "password", "MLFLOW_TRACKING_PASSWORD"])
 def test_secrets_stay_out_of_errors_and_logs(tmp_path, monkeypatch, name):
     monkeypatch.setenv("OTHER_TOKEN", "from-outside-0815")
     with pytest.raises(ProgramFailed) as failure:
-        programs.run(
+        programs.run_program(
             python(f"""
                 import os
                 print("the key is", os.environ["{name}"], os.environ["OTHER_TOKEN"], "http://me:hunter2@host/x")
@@ -123,14 +124,14 @@ def test_secrets_stay_out_of_errors_and_logs(tmp_path, monkeypatch, name):
 
 def test_no_shell_looks_at_the_arguments():
     seen = []
-    programs.run([*python("import sys; print(sys.argv[1])"), "$HOME; echo `id` 'x"], on_line=seen.append)
+    programs.run_program([*python("import sys; print(sys.argv[1])"), "$HOME; echo `id` 'x"], on_line=seen.append)
     assert seen == ["$HOME; echo `id` 'x"]
 
 
 def test_what_the_program_leaves_in_the_background_neither_blocks_nor_stays():
     seen = []
     started = time.monotonic()
-    programs.run(
+    programs.run_program(
         python("""
             import subprocess, sys
             child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -150,7 +151,7 @@ def test_a_listener_that_fails_ends_the_program():
         raise RuntimeError("listener")
 
     with pytest.raises(RuntimeError, match="listener"):
-        programs.run(python("import os, time; print(os.getpid(), flush=True); time.sleep(60)"), on_line=fail)
+        programs.run_program(python("import os, time; print(os.getpid(), flush=True); time.sleep(60)"), on_line=fail)
     assert _ends(pids[0])
 
 
@@ -158,7 +159,7 @@ PARENT = """
 import sys, time
 from components.system import programs
 programs.GRACE_SECONDS = {grace}
-programs.run([sys.executable, "-c", {child!r}], on_line=lambda line: print(line, flush=True))
+programs.run_program([sys.executable, "-c", {child!r}], on_line=lambda line: print(line, flush=True))
 """
 
 

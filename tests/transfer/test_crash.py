@@ -22,7 +22,7 @@ from components.checkpoints.manifest import MANIFEST
 from components.errors import BadCheckpoint, BadReference, OutputConflict, ServiceUnavailable, StorageFull
 from components.sources.folder import FolderSource
 from components.system.direct_io import ShardFile
-from components.system.locks import claimed
+from components.system.locks import exclusive_lock
 from components.transfer import stream
 from components.transfer.kernel import UNIT
 from pipelines.cli.transfer import transfer_references
@@ -176,7 +176,7 @@ def test_no_room_is_told_before_anything_is_written(folders, tmp_path, monkeypat
 
 
 def test_a_second_process_is_told(folders, tmp_path):
-    with claimed(tmp_path / "out", wait=False), pytest.raises(OutputConflict, match="another process"):
+    with exclusive_lock(tmp_path / "out", wait=False), pytest.raises(OutputConflict, match="another process"):
         transfer(folders, tmp_path / "out")
 
 

@@ -10,7 +10,7 @@ from components.evaluate.lm_eval.request import Backend, environment, read_resul
 from components.evaluate.suite import LmEvalSuite
 from components.evaluate.transformers4 import has_chat_template
 from components.judging import Sample, TaskScore
-from components.system import programs
+from components.system import run_program
 
 PROGRAM = Path(__file__).with_name("program.py")
 
@@ -47,7 +47,7 @@ def ask_lm_eval(
         arguments = request(suite, tasks, model=model.resolve(), chat=chat, backend=backend, gpus=gpus)
         asked.write_text(json.dumps(arguments), encoding="utf-8")
         with advised():
-            programs.run(
+            run_program(
                 # -P: the working directory holds a suite's files, which must not be imported in place of modules.
                 [sys.executable, "-P", str(PROGRAM), str(asked), str(results)],
                 log=folder / "lm-eval.log",

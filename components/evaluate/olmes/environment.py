@@ -14,7 +14,7 @@ from components import settings
 from components.errors import BadParameter
 from components.evaluate.olmes.command import environment
 from components.evaluate.suite import OlmesSuite
-from components.system import programs
+from components.system import run_program
 
 DESCRIBE = Path(__file__).with_name("describe_program.py")
 
@@ -102,7 +102,7 @@ def _describe(checkout: Path, python: Path, packages: Path | None, names: list[s
         work = Path(folder)
         variables = environment(checkout=checkout, python=python, packages=packages, work=work, offline=True)
         answer = work / "answer.json"
-        programs.run([str(python), "-P", str(DESCRIBE), str(answer), *names], env=variables, cwd=work)
+        run_program([str(python), "-P", str(DESCRIBE), str(answer), *names], env=variables, cwd=work)
         return dict(json.loads(answer.read_bytes()))
 
 

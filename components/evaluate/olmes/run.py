@@ -10,7 +10,7 @@ from components.evaluate.olmes.results import read_run
 from components.evaluate.suite import OlmesSuite
 from components.evaluate.transformers4 import has_chat_template, make_view
 from components.judging import Sample, TaskScore
-from components.system import programs
+from components.system import run_program
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def ask_olmes(
         output = folder / "output"
         logger.info("OLMES answers %s with %s", ", ".join(task.name for task in run.tasks), run.model_type)
         with advised():
-            programs.run(
+            run_program(
                 command(
                     run,
                     python=olmes.python,

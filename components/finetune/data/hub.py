@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from components import __version__, settings
 from components.checkpoints import is_plain
 from components.errors import BadReference, DigestMismatch, RecycleError, ServiceUnavailable
-from components.system import claimed, disk_errors, sha256_file
+from components.system import disk_errors, exclusive_lock, sha256_file
 
 if TYPE_CHECKING:
     from huggingface_hub import DatasetInfo, HfApi
@@ -55,7 +55,7 @@ def download(reference: str) -> tuple[Path, ...]:
     """
     repo, _, commit = pin(reference).partition("@")
     folder = settings.home() / "datasets" / repo.replace("/", "--") / commit
-    with disk_errors(folder), claimed(folder, wait=True):
+    with disk_errors(folder), exclusive_lock(folder, wait=True):
         listing = folder / "files.txt"
         if listing.is_file():
             return tuple(folder / name for name in listing.read_text(encoding="utf-8").splitlines())

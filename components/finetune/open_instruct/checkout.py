@@ -14,7 +14,7 @@ from components import settings
 from components.errors import BadParameter, ProgramFailed
 from components.finetune.open_instruct.memory import Hardware
 from components.finetune.recipe import OpenInstructRecipe, Recipe
-from components.system import host_bytes, programs, sha256_file
+from components.system import run_program, sha256_file, usable_memory
 
 PROBE = Path(__file__).with_name("probe_program.py")
 SCRIPT = Path("open_instruct") / "finetune.py"
@@ -87,7 +87,7 @@ def check_trainer(recipe: Recipe) -> None:
 
 def hardware_of(gpus: list[dict[str, Any]]) -> Hardware:
     """What to train on: all GPUs that Open-Instruct's torch sees, or else the CPU in one process."""
-    host = host_bytes()
+    host = usable_memory()
     if not gpus:
         return Hardware(device="cpu", devices=1, device_bytes=host, host_bytes=host, name="CPU")
     return Hardware(
@@ -149,7 +149,7 @@ def _commit(folder: Path, sources: str) -> str:
 
 def _probe(python: Path) -> dict[str, Any]:
     lines: list[str] = []
-    programs.run([str(python), str(PROBE)], env={"PYTHONPATH": "", "PYTHONSAFEPATH": "1"}, on_line=lines.append)
+    run_program([str(python), str(PROBE)], env={"PYTHONPATH": "", "PYTHONSAFEPATH": "1"}, on_line=lines.append)
     try:
         found = json.loads(lines[-1])
     except (IndexError, ValueError):

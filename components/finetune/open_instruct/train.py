@@ -19,7 +19,7 @@ from components.finetune.recipe import OpenInstructRecipe
 from components.finetune.tokenizer import check_chat_template, load_tokenizer, padding_for
 from components.finetune.weights import check_vacant, write_like_base
 from components.sources import FolderSource
-from components.system import claimed, discard, programs
+from components.system import discard, exclusive_lock, run_program
 from components.transfer import FLOATS
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def finetune(work: Work, *, output: Path, scratch: Path, report: Report, note: N
     layout = read_layout(FolderSource(path=work.base))
     launch = plan(work, layout)
     note(launch.params)
-    with claimed(scratch, wait=False):
+    with exclusive_lock(scratch, wait=False):
         job = job_folder(scratch, _identity(work, launch)).absolute()
         _prepare(work, layout, launch, job)
         watch = Watch(report, note)
@@ -206,7 +206,7 @@ def _run(work: Work, launch: Launch, job: Path, watch: Watch) -> None:
         ", offloading" * launch.offload,
     )
     try:
-        programs.run(
+        run_program(
             open_instruct.command(work.recipe, launch, python=python, checkout=checkout),
             log=job / LOG,
             env=open_instruct.environment(launch, checkout=checkout, python=python, job=job),

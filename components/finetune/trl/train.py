@@ -15,7 +15,7 @@ from components.finetune.tokenizer import load_tokenizer
 from components.finetune.trl.trainer import Report, Watch, last_loss, load_model, make_trainer, state_of
 from components.finetune.weights import check_vacant, write_like_base
 from components.sources import FolderSource
-from components.system import claimed, discard, sha256_file
+from components.system import discard, exclusive_lock, sha256_file
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def finetune(
     examples = load_examples(dataset or recipe.dataset)
     tokenizer = load_tokenizer(base)
     encoded = encode(examples, tokenizer, max_length=recipe.max_sequence_length)
-    with claimed(scratch, wait=False):
+    with exclusive_lock(scratch, wait=False):
         job = job_folder(scratch, _identity(base, layout, recipe, encoded))
         resumed = last_complete(job)
         if resumed:

@@ -18,9 +18,9 @@ from components.store.folder.garbage import folder_garbage
 from components.store.folder.writer import FolderCheckpointWriter
 from components.store.garbage import DIGEST, Garbage
 from components.system import (
-    claimed,
     discard,
     disk_errors,
+    exclusive_lock,
     get_or_create,
     publish,
     reading_errors,
@@ -92,7 +92,7 @@ class FolderStore:
         final = self.folder(checkpoint.digest)
         checkpoint = checkpoint.model_copy(update={"uri": final.as_uri()})
         final.parent.mkdir(parents=True, exist_ok=True)
-        with claimed(final, wait=True):
+        with exclusive_lock(final, wait=True):
             if self.find_complete(checkpoint.digest):
                 discard(folder)
             else:
@@ -137,7 +137,7 @@ class FolderStore:
     def compare_and_swap(self, kind: str, key: str, old: str | None, new: str) -> bool:
         """Keep `new` under a key if what is kept there is still `old` (see `components.store.Store`)."""
         path = self.root / "results" / kind / key
-        with disk_errors(self.root), claimed(path, wait=True):
+        with disk_errors(self.root), exclusive_lock(path, wait=True):
             found = path.read_bytes() if path.exists() else None
             if found != (None if old is None else old.encode()):
                 return False

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from components.system.direct_io import ShardFile
-from components.system.threads import Turns
+from components.system.threads import Sequencer
 from components.transfer import stream
 from components.transfer.input_digests import InputDigests
 from pipelines.cli.main import main as recycle
@@ -82,7 +82,7 @@ def instrument(clock: Clock) -> None:
         (InputDigests, "finish", "hash the inputs"),
     ):
         setattr(owner, name, clock.timed(stage, getattr(owner, name)))
-    make_pass, take_turn = stream._Pass, Turns.turn
+    make_pass, take_turn = stream._Pass, Sequencer.turn
 
     def timed_pass(**fields: Any) -> Any:
         made = make_pass(**fields)
@@ -90,7 +90,7 @@ def instrument(clock: Clock) -> None:
         return made
 
     @contextmanager
-    def timed_turn(self: Turns, number: int) -> Iterator[None]:
+    def timed_turn(self: Sequencer, number: int) -> Iterator[None]:
         turn = take_turn(self, number)
         with clock.stage("wait for a turn"):
             turn.__enter__()
@@ -98,7 +98,7 @@ def instrument(clock: Clock) -> None:
         turn.__exit__(None, None, None)
 
     stream._Pass = timed_pass
-    Turns.turn = timed_turn
+    Sequencer.turn = timed_turn
 
 
 def main() -> None:

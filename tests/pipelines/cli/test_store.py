@@ -28,7 +28,7 @@ from components.store.s3 import removal as s3_removal
 from components.store.s3.garbage import s3_garbage
 from components.store.s3.removal import MARK
 from components.store.store import open_store
-from components.system.locks import claimed
+from components.system.locks import exclusive_lock
 from components.transfer.transfer import transfer_in_store
 from pipelines.cli.main import main
 from tests.support.tinymodels import make_checkpoint
@@ -572,7 +572,7 @@ class TestFolderGarbage:
         break_off(folder, tmp_path / "broken", monkeypatch)
         age(folder.root)
         (work,) = (path for path in (folder.root / "staging").iterdir() if path.is_dir())
-        with claimed(work, wait=False):
+        with exclusive_lock(work, wait=False):
             assert all("results" in entry["place"] for entry in document("gc", "--delete")["garbage"])
             assert work.is_dir()
         (found,) = document("gc", "--delete")["garbage"]

@@ -11,7 +11,7 @@ from components.errors import BadCheckpoint, BadReference, RecycleError, Service
 from components.s3.bucket import Bucket
 from components.s3.client import client
 from components.s3.retries import FEWEST_TRIES, Absent, AlreadyThere
-from components.system import network as pace
+from components.system import network
 from tests.support.faulty_proxy import listing, proxy, refusal, running_proxy  # noqa: F401 - fixtures
 
 # ruff: noqa: F811 - fixtures are imported, and asked for by name
@@ -240,8 +240,8 @@ class TestRanges:
             bucket_store.read_into("there", 1000, buffer, etag)
 
     def test_a_slow_body_is_given_up(self, proxy, bucket_store, monkeypatch):
-        monkeypatch.setattr(pace, "SLOWEST_BYTES_PER_S", 1 << 40)
-        monkeypatch.setattr(pace, "WINDOW_S", 0.0)
+        monkeypatch.setattr(network, "MIN_BYTES_PER_S", 1 << 40)
+        monkeypatch.setattr(network, "WINDOW_S", 0.0)
         with pytest.raises(ServiceUnavailable, match="slower than"):
             bucket_store.get("there")
 

@@ -15,8 +15,8 @@ from components.s3 import retries as s3_tries
 from components.s3.retries import BadAnswer, tried
 from components.store import copying
 from components.store.store import open_store
-from components.system import network as pace
-from components.system.threads import Line, thread_pool, wait
+from components.system import network
+from components.system.threads import Cancellation, interruptible_sleep, thread_pool
 from tests.support.faulty_proxy import proxy, refusal, running_proxy  # noqa: F401 - fixtures
 from tests.support.tinymodels import make_checkpoint
 
@@ -39,7 +39,7 @@ class Clock:
 def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(s3_tries, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    monkeypatch.setattr(s3_tries, "wait", clock.wait)
+    monkeypatch.setattr(s3_tries, "interruptible_sleep", clock.wait)
     monkeypatch.setattr(s3_tries, "_teller", s3_tries._Teller())
     return clock
 
@@ -110,22 +110,22 @@ class TestPace:
     )
     def test_a_trickle_is_given_up_within_two_windows(self, monkeypatch, rate, given_up):
         clock = Clock()
-        monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: clock.now))
-        watched, slow = pace.Pace(), False
+        monkeypatch.setattr(network, "time", SimpleNamespace(monotonic=lambda: clock.now))
+        watched, slow = network.MinimumThroughput(), False
         while not slow and clock.now < 1100:
             clock.now += 1
             slow = watched.is_too_slow(rate)
-        assert slow is (rate < pace.SLOWEST_BYTES_PER_S)
-        assert clock.now - 1000 <= 2 * pace.WINDOW_S or not slow
+        assert slow is (rate < network.MIN_BYTES_PER_S)
+        assert clock.now - 1000 <= 2 * network.WINDOW_S or not slow
 
     def test_one_that_began_well(self, monkeypatch):
         clock = Clock()
-        monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: clock.now))
-        watched = pace.Pace()
+        monkeypatch.setattr(network, "time", SimpleNamespace(monotonic=lambda: clock.now))
+        watched = network.MinimumThroughput()
         assert not watched.is_too_slow(1 << 30)
-        clock.now += pace.WINDOW_S
+        clock.now += network.WINDOW_S
         assert not watched.is_too_slow(1)
-        clock.now += pace.WINDOW_S
+        clock.now += network.WINDOW_S
         assert watched.is_too_slow(1)
 
 
@@ -137,7 +137,7 @@ class TestTheEnd:
 
         def wait_long():
             waiting.set()
-            wait(60)
+            interruptible_sleep(60)
 
         def fail():
             waiting.wait()
@@ -151,9 +151,9 @@ class TestTheEnd:
         assert time.monotonic() - started < 5
 
     def test_of_a_line_that_is_not_stopped(self):
-        line = Line()
+        line = Cancellation()
         with thread_pool(1, "test", line) as pool:
-            pool.submit(wait, 0.01).result()
+            pool.submit(interruptible_sleep, 0.01).result()
 
     @pytest.mark.parametrize("what", ["partNumber", "config", "checkpoint.json"], ids=["blocks", "files", "here"])
     def test_ctrl_c_while_the_store_is_away(self, proxy, bucket_store, tmp_path, monkeypatch, what):
