@@ -18,7 +18,7 @@ from components.finetune import load_recipe
 from components.references import save_checkpoint
 from components.sources import FolderSource
 from components.store import open_store
-from components.transfer import ROLES, Parent, Transfer, transfer_in_store, transfer_to_folder
+from components.transfer import ROLES, Transfer, TransferInput, transfer_in_store, transfer_to_folder
 from tests.support.tinymodels import WORDS, make_checkpoint
 
 RECORD = Path(__file__).parent / "fixtures" / "digests.json"
@@ -83,7 +83,8 @@ def given_by(folder, case):
     for scale, dtype in CASES[case][2]:
         stored, statistics = transfer_in_store(saved, scale=scale, dtype=dtype, store=store)
         parents = {
-            role: Parent(layout=read_layout(FolderSource(path=path)), manifest=None) for role, path in folders.items()
+            role: TransferInput(layout=read_layout(FolderSource(path=path)), manifest=None)
+            for role, path in folders.items()
         }
         job = Transfer(parents=parents, scale=scale, dtype=dtype, memory=settings.memory(), verified=None)
         written, _ = transfer_to_folder(job, folder / f"{case} {scale} {dtype}".replace("*", "all"))

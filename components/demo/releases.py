@@ -32,7 +32,7 @@ from transformers.utils.logging import disable_progress_bar
 from components.demo import tokenizer as demo_tokenizer
 from components.demo import world
 from components.demo.names import RELEASES
-from components.demo.training import Stage, train
+from components.demo.training import TrainingStage, train
 from components.errors import BadParameter, OutputConflict, RecycleError
 
 Architecture = Literal["llama", "olmo2"]
@@ -56,15 +56,15 @@ class Recipe:
     """How a release is made."""
 
     seed: int
-    stages: tuple[Stage, ...]
+    stages: tuple[TrainingStage, ...]
     parent: str | None = None
     """The release it goes on from; without one it begins with random weights."""
 
 
-_FIRST = Stage(reading="release-1", steps=400, rows=32, learning_rate=2e-3, warmup_steps=30)
-_CONTINUED = Stage(reading="release-2", steps=160, rows=32, learning_rate=5e-4)
+_FIRST = TrainingStage(reading="release-1", steps=400, rows=32, learning_rate=2e-3, warmup_steps=30)
+_CONTINUED = TrainingStage(reading="release-2", steps=160, rows=32, learning_rate=5e-4)
 # AdamW as Hugging Face's trainers set it up, so that fine-tuning with one of them comes to the same.
-_TAUGHT = Stage(reading="conversations", steps=100, rows=32, learning_rate=3e-4, beta2=0.999)
+_TAUGHT = TrainingStage(reading="conversations", steps=100, rows=32, learning_rate=3e-4, beta2=0.999)
 
 RECIPES = {
     "release-1": Recipe(seed=1, stages=(_FIRST,)),

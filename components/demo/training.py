@@ -20,7 +20,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class TrainingStage:
     """What a model reads, for how long, and how fast it learns."""
 
     reading: Literal["release-1", "release-2", "conversations"]
@@ -45,7 +45,7 @@ class Stage:
 def train(
     model: Any,  # noqa: ANN401 - a causal language model of transformers, which has no types
     tokenizer: Tokenizer,
-    stage: Stage,
+    stage: TrainingStage,
     *,
     seed: int,
     steps: int,
@@ -92,7 +92,7 @@ def _has_bfloat16() -> bool:
     return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
-def _batches(tokenizer: Tokenizer, stage: Stage, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(tokenizer: Tokenizer, stage: TrainingStage, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     rows = (
         _conversations(tokenizer, seed) if stage.reading == "conversations" else _text(tokenizer, stage.reading, seed)
     )

@@ -18,8 +18,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from components.checkpoints import Layout, read_layout
 from components.errors import RecycleError
-from components.forecast.unmeasured import Unmeasured
-from components.forecast.verdict import Line
+from components.forecast.not_measured import NotMeasured
+from components.forecast.verdict import ConnectivityLine
 from components.sources import FolderSource
 from components.system import human_bytes, usable_memory
 
@@ -37,16 +37,16 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Place:
+class _Device:
     """What runs the model."""
 
-    device: str
+    name: str
     dtype: torch.dtype
     bytes: int
     """Of memory: what is free of a GPU's, and all of the host's."""
 
 
-def measure_line(source: Path, target: Path) -> Line:
+def measure_line(source: Path, target: Path) -> ConnectivityLine:
     """The mean loss at five points between two checkpoints, on text that the two ends make.
 
     The target's config holds at every point, since the recycled model has it.
@@ -56,30 +56,30 @@ def measure_line(source: Path, target: Path) -> Line:
         target: folder of M_t.
 
     Raises:
-        Unmeasured: it cannot be measured, and why.
+        NotMeasured: it cannot be measured, and why.
     """
     bases = read_layout(FolderSource(path=source)), read_layout(FolderSource(path=target))
     _check_shapes(*bases)
-    place = _place()
-    _check_room(bases[1], place)
+    device = _device()
+    _check_memory(bases[1], device)
     try:
-        return _measured(_load(target, place), *bases)
-    except (Unmeasured, RecycleError):
+        return _losses(_load(target, device), *bases)
+    except (NotMeasured, RecycleError):
         raise
     # Whatever a model class or a GPU raises, it is the same to whoever waits for the transfer: there is no measurement.
     except Exception as error:
         logger.info("the model could not be measured", exc_info=True)
         first_line = next(iter(str(error).strip().splitlines()), "")
-        raise Unmeasured(f"the model did not run ({type(error).__name__}: {first_line[:300]})") from None
+        raise NotMeasured(f"the model did not run ({type(error).__name__}: {first_line[:300]})") from None
 
 
-def _measured(model: Any, source: Layout, target: Layout) -> Line:  # noqa: ANN401 - transformers has no types
+def _losses(model: Any, source: Layout, target: Layout) -> ConnectivityLine:  # noqa: ANN401 - transformers has no types
     between = _Between(model, source, target)
     with torch.inference_mode():
         ids = torch.cat([_text(between.at(end), SEED + number) for number, end in enumerate((SHARES[0], SHARES[-1]))])
         losses = tuple(_loss(between.at(share), ids) for share in SHARES)
     logger.info("loss along the line: %s", ", ".join(f"{loss:.3f}" for loss in losses))
-    return Line(shares=SHARES, losses=losses, vocabulary=model.config.vocab_size, tokens=ids[:, 1:].numel())
+    return ConnectivityLine(shares=SHARES, losses=losses, vocabulary=model.config.vocab_size, tokens=ids[:, 1:].numel())
 
 
 class _Between:
@@ -106,7 +106,7 @@ def _weights(model: Any, layout: Layout) -> Iterator[tuple[str, Tensor]]:  # noq
         if name in layout.tensors:
             yield name, weight
         elif weight.data_ptr() not in held:
-            raise Unmeasured(f"transformers loads a tensor {name} that the checkpoints do not have by this name")
+            raise NotMeasured(f"transformers loads a tensor {name} that the checkpoints do not have by this name")
 
 
 def _read(layout: Layout, name: str) -> Tensor:
@@ -119,43 +119,45 @@ def _check_shapes(source: Layout, target: Layout) -> None:
     for name in sorted(source.tensors.keys() | target.tensors.keys()):
         ours, theirs = source.tensors.get(name), target.tensors.get(name)
         if ours is None or theirs is None:
-            raise Unmeasured(f"only one of the bases has the tensor {name}")
+            raise NotMeasured(f"only one of the bases has the tensor {name}")
         if ours.entry.shape != theirs.entry.shape:
-            raise Unmeasured(
+            raise NotMeasured(
                 f"{name} is {list(ours.entry.shape)} in the source base and {list(theirs.entry.shape)} in the target "
                 "base, so there is no line between them"
             )
 
 
-def _place() -> _Place:
+def _device() -> _Device:
     if torch.cuda.is_available():
         dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-        return _Place(device="cuda", dtype=dtype, bytes=torch.cuda.mem_get_info()[0])
-    return _Place(device="cpu", dtype=torch.float32, bytes=usable_memory())
+        return _Device(name="cuda", dtype=dtype, bytes=torch.cuda.mem_get_info()[0])
+    return _Device(name="cpu", dtype=torch.float32, bytes=usable_memory())
 
 
-def _check_room(layout: Layout, place: _Place) -> None:
+def _check_memory(layout: Layout, device: _Device) -> None:
     # The largest tensor is there three times more in float32 while it is interpolated.
     largest = max((tensor.entry.elements for tensor in layout.tensors.values()), default=0)
-    needed = int(SPARE * layout.parameters * place.dtype.itemsize) + 3 * 4 * largest
-    if needed > place.bytes:
-        raise Unmeasured(
-            f"the model needs {human_bytes(needed)} of memory, and the {place.device} has {human_bytes(place.bytes)}"
+    needed = int(SPARE * layout.parameters * device.dtype.itemsize) + 3 * 4 * largest
+    if needed > device.bytes:
+        raise NotMeasured(
+            f"the model needs {human_bytes(needed)} of memory, and the {device.name} has {human_bytes(device.bytes)}"
         )
 
 
-def _load(folder: Path, place: _Place) -> Any:  # noqa: ANN401
+def _load(folder: Path, device: _Device) -> Any:  # noqa: ANN401
     disable_progress_bar()
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=place.dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
+            folder, dtype=device.dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
         )
-        return model.to(place.device).eval()
+        return model.to(device.name).eval()
     # Whatever a model class raises, it is the same to whoever waits for the transfer: there is no measurement.
     except Exception as error:
         logger.info("the model could not be loaded", exc_info=True)
         first_line = next(iter(str(error).strip().splitlines()), "")
-        raise Unmeasured(f"transformers could not load the base ({type(error).__name__}: {first_line[:300]})") from None
+        raise NotMeasured(
+            f"transformers could not load the base ({type(error).__name__}: {first_line[:300]})"
+        ) from None
 
 
 def _text(model: Any, seed: int) -> Tensor:  # noqa: ANN401
@@ -170,7 +172,7 @@ def _text(model: Any, seed: int) -> Tensor:  # noqa: ANN401
         # On the CPU, so that a seed means the same text wherever the model runs.
         chances = made.logits[:, -1].float().softmax(-1).cpu()
         if not chances.isfinite().all():
-            raise Unmeasured("a base gives no finite probabilities")
+            raise NotMeasured("a base gives no finite probabilities")
         step = torch.multinomial(chances, 1, generator=generator).to(model.device)
         ids = torch.cat([ids, step], dim=1)
     return ids
@@ -185,5 +187,5 @@ def _loss(model: Any, ids: Tensor) -> float:  # noqa: ANN401
         total += torch.nn.functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten(), reduction="sum").item()
     loss = total / ids[:, 1:].numel()
     if not torch.isfinite(torch.tensor(loss)):
-        raise Unmeasured("the loss between the bases is not a finite number")
+        raise NotMeasured("the loss between the bases is not a finite number")
     return loss

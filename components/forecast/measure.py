@@ -5,8 +5,8 @@ from pathlib import Path
 
 from components.checkpoints import Checkpoint, digest_of
 from components.errors import StorageFull
-from components.forecast.unmeasured import Unmeasured
-from components.forecast.verdict import Forecast, Line, forecast_by_statistics
+from components.forecast.not_measured import NotMeasured
+from components.forecast.verdict import ConnectivityLine, Forecast, forecast_by_statistics
 from components.store import Store, get_document, local_copy
 from components.tracking import Step
 from components.transfer import Statistics
@@ -34,15 +34,15 @@ def forecast_in_store(source: Checkpoint, target: Checkpoint, statistics: Statis
     """
     try:
         return forecast_by_statistics(statistics.tensors, _line(source, target, store))
-    except Unmeasured as reason:
+    except NotMeasured as reason:
         logger.warning("the loss along the line between the bases was not measured: %s", reason)
         return forecast_by_statistics(statistics.tensors, None, str(reason))
 
 
-def _line(source: Checkpoint, target: Checkpoint, store: Store) -> Line:
+def _line(source: Checkpoint, target: Checkpoint, store: Store) -> ConnectivityLine:
     key = digest_of([METHOD, source.digest, target.digest])
 
-    def make(work: Path) -> Line:
+    def make(work: Path) -> ConnectivityLine:
         # Here, since torch takes seconds to load and a line that is known needs none.
         from components.forecast.line import measure_line
 
@@ -50,11 +50,11 @@ def _line(source: Checkpoint, target: Checkpoint, store: Store) -> Line:
             with local_copy(source, store) as start, local_copy(target, store) as end:
                 made = measure_line(start, end)
         except StorageFull as error:
-            raise Unmeasured(error.problem) from None
+            raise NotMeasured(error.problem) from None
         store.put("line", key, made.model_dump_json())
         return made
 
-    return store.get_or_create(f"line-{key}", lambda: get_document(store, "line", key, Line), make)
+    return store.get_or_create(f"line-{key}", lambda: get_document(store, "line", key, ConnectivityLine), make)
 
 
 def record(found: Forecast, run: Step) -> None:

@@ -30,7 +30,7 @@ LEAST_KNOWN = 0.1
 """Nats per token that the bases must know of their text: a mean over a thousand tokens is uncertain by half of it."""
 
 
-class Line(BaseModel):
+class ConnectivityLine(BaseModel):
     """The loss along the straight line between two bases."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -78,7 +78,7 @@ class Forecast(BaseModel):
     number: float = Field(ge=0, le=1)
     """1 for equal bases, 0 for unrelated ones."""
     reason: str
-    line: Line | None = None
+    line: ConnectivityLine | None = None
 
     @property
     def warning(self) -> str:
@@ -104,13 +104,15 @@ def forecast_by_gap(gap: float) -> Forecast:
     return _forecast(gap, [_by_gap(gap)])
 
 
-def forecast_by_statistics(tensors: Iterable[TensorStatistics], line: Line | None, unmeasured: str = "") -> Forecast:
+def forecast_by_statistics(
+    tensors: Iterable[TensorStatistics], line: ConnectivityLine | None, why_not_measured: str = ""
+) -> Forecast:
     """What the statistics of a transfer say, together with the line between the bases.
 
     Args:
         tensors: of the transfer.
         line: None where it was not measured.
-        unmeasured: why not.
+        why_not_measured: for people.
     """
     tensors = tuple(tensors)
     gap = total("matrices", filter(_is_matrix, tensors)).relative_gap
@@ -118,12 +120,12 @@ def forecast_by_statistics(tensors: Iterable[TensorStatistics], line: Line | Non
     connected = connectivity is not None and connectivity >= CONNECTED
     findings = [_by_gap(gap, connected=connected), _by_update(total("model", tensors))]
     if line and connectivity is None:
-        unmeasured = "the bases know hardly more of their own text than chance does"
+        why_not_measured = "the bases know hardly more of their own text than chance does"
     if line and connectivity is not None:
         findings.append(_by_line(line.barrier, connectivity))
     made = _forecast(gap, findings)
-    if unmeasured:
-        more = f" The loss along the line between the bases was not measured: {unmeasured}."
+    if why_not_measured:
+        more = f" The loss along the line between the bases was not measured: {why_not_measured}."
         made = made.model_copy(update={"reason": made.reason + more})
     if connectivity is not None:
         made = made.model_copy(update={"measure": "connectivity", "number": connectivity})

@@ -28,7 +28,7 @@ class Release(BaseModel):
     """The release that it is a fine-tune of, over however many stages; empty for a base."""
 
 
-class Transfer(BaseModel):
+class PublishedTransfer(BaseModel):
     """A published transfer: three checkpoints, and what its results were measured on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,14 +60,14 @@ class Family(BaseModel):
     name: str = Field(pattern=rf"^{_NAME}$")
     description: str
     releases: tuple[Release, ...] = Field(min_length=1)
-    transfers: tuple[Transfer, ...] = ()
+    transfers: tuple[PublishedTransfer, ...] = ()
     grids: tuple[Grid, ...] = ()
     """The first is known as `family:grid`."""
 
-    def named_transfers(self) -> tuple[Transfer, ...]:
+    def named_transfers(self) -> tuple[PublishedTransfer, ...]:
         """Its transfers, those of its grids too."""
         of_grids = (
-            Transfer(
+            PublishedTransfer(
                 name=f"{source}-to-{target}",
                 source_base=f"{self.name}:{source}",
                 target_base=f"{self.name}:{target}",
@@ -99,12 +99,12 @@ def releases() -> Mapping[str, Release]:
 
 
 @cache
-def transfers() -> Mapping[str, Transfer]:
+def transfers() -> Mapping[str, PublishedTransfer]:
     """Every published transfer by its full name, for example `llama3:3.0-to-3.1`."""
     return {f"{family.name}:{one.name}": one for family in families().values() for one in family.named_transfers()}
 
 
-def find_transfer(name: str) -> Transfer:
+def find_transfer(name: str) -> PublishedTransfer:
     """The published transfer called `name`.
 
     Raises:

@@ -12,7 +12,7 @@ from .scale import parse_scale as parse_scale
 from .statistics import Statistics as Statistics
 from .statistics import TensorStatistics as TensorStatistics
 from .statistics import total as total
-from .transfer import Parent as Parent
 from .transfer import Transfer as Transfer
+from .transfer import TransferInput as TransferInput
 from .transfer import transfer_in_store as transfer_in_store
 from .transfer import transfer_to_folder as transfer_to_folder

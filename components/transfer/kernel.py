@@ -130,7 +130,7 @@ def transfer_kernel(
 
 
 @cache
-def keep_kernel(stored: str, via: str | None, result: str) -> Callable[[Patterns, Patterns], int]:
+def copy_kernel(stored: str, via: str | None, result: str) -> Callable[[Patterns, Patterns], int]:
     """Compile the plain copy of a model's bit patterns, cast to `via` and `result` where these differ from `stored`.
 
     Returns:
@@ -139,14 +139,14 @@ def keep_kernel(stored: str, via: str | None, result: str) -> Callable[[Patterns
     keep_from, keep_via, to = _CODES[stored], _CODES[via or stored], _CODES[result]
 
     def keep(patterns, result):
-        altered = 0
+        changed = 0
         for index in range(len(result)):
             kept = np.uint32(patterns[index])
             if not keep_from == keep_via == to:
                 kept = _narrow(_load(kept, keep_from, keep_via), to)
-            altered += kept != result[index]
+            changed += kept != result[index]
             result[index] = kept
-        return altered
+        return changed
 
     return _compile(keep)
 

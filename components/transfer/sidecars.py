@@ -30,7 +30,7 @@ GENERATION_CONFIG = "generation_config.json"
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
-def files_beside(plan: TransferPlan) -> dict[str, bytes]:
+def sidecar_files(plan: TransferPlan) -> dict[str, bytes]:
     """Content by name."""
     target, tuned = plan.target_base, plan.source_tuned
     with_tokenizer = tuned if any(tuned.has(path) for path in TOKENIZER_FILES) else target

@@ -25,7 +25,7 @@ from components.store import CheckpointWriter, FileWriter, Finished
 from components.system import PAGE, Cancellation, Sequencer, human_bytes, usable_cores
 from components.transfer.dtypes import cast_dtype
 from components.transfer.input_digests import InputDigests, Mark
-from components.transfer.kernel import COUNTS, PATTERNS, SUMS, UNIT, Patterns, keep_kernel, transfer_kernel
+from components.transfer.kernel import COUNTS, PATTERNS, SUMS, UNIT, Patterns, copy_kernel, transfer_kernel
 from components.transfer.measure import add_up
 from components.transfer.plan import ROLES, SOURCE_BASE, SOURCE_TUNED, TARGET_BASE, ShardPlan, TensorPlan, TransferPlan
 from components.transfer.spans import SMALLEST_SPAN, Piece, Read, Span, cut
@@ -58,14 +58,14 @@ class ShardNote(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class PipelineSizes:
     """How a transfer uses the machine: the result does not depend on it."""
 
     threads: int
     span_bytes: int
 
     @classmethod
-    def fitting(cls, memory: int, needed: int = 0) -> "Shape":
+    def fitting(cls, memory: int, needed: int = 0) -> "PipelineSizes":
         """The best use of `memory` bytes of buffers: four of them a thread.
 
         Args:
@@ -125,7 +125,7 @@ class Stream:
         Raises:
             BadParameter: `memory` is too little.
         """
-        shape = Shape.fitting(memory, _span_for(writer.smallest_write, plan))
+        shape = PipelineSizes.fitting(memory, _span_for(writer.smallest_write, plan))
         self._plan = plan
         self._writer = writer
         self._progress = progress
@@ -171,11 +171,11 @@ class Stream:
             self._progress(shard.size + shard.bytes_to_read)
             return finished
         done = self._one_pass(shard, computed=frozenset())
-        if done.wrongly_kept:
+        if done.needs_signed_zero_repair:
             self._progress(-(shard.size + shard.bytes_to_read))
             for role, digests in self._digests.items():
                 digests.again(shard.files(role))
-            done = self._one_pass(shard, computed=done.wrongly_kept)
+            done = self._one_pass(shard, computed=done.needs_signed_zero_repair)
         return Finished(size=shard.size, sha256=done.sha256.hexdigest(), note=self._note(done))
 
     def input_digests(self) -> dict[str, dict[str, str]]:
@@ -211,7 +211,7 @@ class Stream:
                     futures.append(self._pool.submit(self._work, work, next(self._numbers), span))
                 for future in futures:
                     work.measured.extend(future.result())
-                if not work.wrongly_kept:
+                if not work.needs_signed_zero_repair:
                     output.finish(work.sha256.hexdigest(), self._note(work))
             except BaseException as error:
                 self._cancellation.stop(error)
@@ -219,7 +219,7 @@ class Stream:
                 raise
         return work
 
-    def _work(self, work: "_Pass", number: int, span: Span) -> "list[_Measured]":
+    def _work(self, work: "_Pass", number: int, span: Span) -> "list[_PieceResult]":
         buffers = self._buffers.get()
         try:
             read = self._read(number, span, buffers)
@@ -252,7 +252,7 @@ class Stream:
                         self._digests[role].offer(read.file, read.offset, part)
         return done
 
-    def _compute(self, work: "_Pass", span: Span, buffers: "_Buffers", result: Bytes) -> "list[_Measured]":
+    def _compute(self, work: "_Pass", span: Span, buffers: "_Buffers", result: Bytes) -> "list[_PieceResult]":
         positions = dict.fromkeys(ROLES, 0)
         begin = 0
         measured = []
@@ -272,7 +272,7 @@ class Stream:
                 _copy_integers(piece, parents, out)
         return measured
 
-    def _compute_piece(self, piece: Piece, parents: dict[str, Bytes], out: Bytes, computed: bool) -> "_Measured":
+    def _compute_piece(self, piece: Piece, parents: dict[str, Bytes], out: Bytes, computed: bool) -> "_PieceResult":
         tensor = piece.tensor
         via = cast_dtype(self._plan.dtype, tensor.parents[SOURCE_TUNED].entry.dtype)
         stored = [tensor.parents[role].entry.dtype for role in ROLES]
@@ -282,13 +282,13 @@ class Stream:
         sums, counts = np.zeros((units, SUMS)), np.zeros((units, COUNTS), np.int64)
         kernel = transfer_kernel(*stored, via, tensor.dtype, measured=self._measured)
         kernel(source, tuned, target, tensor.scale, result, sums, counts)
-        altered = 0
+        changed = 0
         unchanged = int(counts[:, 0].sum()) == piece.count
         if tensor.scale == 0 or (unchanged and not computed):
-            altered = keep_kernel(stored[2], via, tensor.dtype)(target, result)
+            changed = copy_kernel(stored[2], via, tensor.dtype)(target, result)
         if not np.shares_memory(result, out):
             out[:] = result.view(np.uint8)
-        return _Measured(piece=piece, sums=sums, counts=counts, altered=altered)
+        return _PieceResult(piece=piece, sums=sums, counts=counts, changed=changed)
 
 
 class _Buffers:
@@ -309,13 +309,13 @@ def _pages(size: int) -> Bytes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Measured:
+class _PieceResult:
     """What one piece came to."""
 
     piece: Piece
     sums: NDArray[np.float64]
     counts: NDArray[np.int64]
-    altered: int
+    changed: int
     """Elements that the arithmetic would have changed although the fine-tune changed none of the piece."""
 
 
@@ -328,7 +328,7 @@ class _Pass:
     computed: frozenset[str]
     """Tensors of which nothing is to be kept as it is in the target."""
     sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
-    measured: list[_Measured] = field(default_factory=list)
+    measured: list[_PieceResult] = field(default_factory=list)
 
     @cached_property
     def statistics(self) -> tuple[TensorStatistics, ...]:
@@ -339,7 +339,7 @@ class _Pass:
         )
 
     @cached_property
-    def wrongly_kept(self) -> frozenset[str]:
+    def needs_signed_zero_repair(self) -> frozenset[str]:
         """Tensors that the fine-tune changed, but not in a piece where adding +0 would have turned a −0 into +0.
 
         A piece that the fine-tune did not change is kept as it is, since its tensor may turn out to be unchanged and
@@ -349,12 +349,12 @@ class _Pass:
             tensor.name
             for tensor, parts in self._by_tensor()
             if tensor.scale != 0
-            and any(part.altered for part in parts)
+            and any(part.changed for part in parts)
             and sum(int(part.counts[:, 0].sum()) for part in parts) < tensor.elements
         )
 
-    def _by_tensor(self) -> Iterator[tuple[TensorPlan, list[_Measured]]]:
-        parts: defaultdict[str, list[_Measured]] = defaultdict(list)
+    def _by_tensor(self) -> Iterator[tuple[TensorPlan, list[_PieceResult]]]:
+        parts: defaultdict[str, list[_PieceResult]] = defaultdict(list)
         for part in self.measured:
             parts[part.piece.tensor.name].append(part)
         for tensor in self.shard.tensors:

@@ -36,7 +36,7 @@ from components.store import (
 from components.system import Progress, disk_errors, exclusive_lock, free_bytes, human_bytes, publish, write_durably
 from components.transfer.plan import ROLES, TARGET_BASE, TransferPlan, plan_transfer, refuse_same
 from components.transfer.scale import parse_scale
-from components.transfer.sidecars import files_beside
+from components.transfer.sidecars import sidecar_files
 from components.transfer.statistics import Statistics
 from components.transfer.stream import ShardNote, Stream
 
@@ -44,7 +44,7 @@ METHOD = "fine-tuning transfer"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parent:
+class TransferInput:
     """One of the three checkpoints."""
 
     layout: Layout
@@ -52,7 +52,7 @@ class Parent:
     """None where there is none: the digests are taken while it is read."""
 
     @classmethod
-    def saved(cls, checkpoint: Checkpoint) -> "Parent":
+    def saved(cls, checkpoint: Checkpoint) -> "TransferInput":
         """A checkpoint whose files a store keeps.
 
         Raises:
@@ -89,7 +89,7 @@ class Parent:
 class Transfer:
     """Three checkpoints and how to combine them."""
 
-    parents: dict[str, Parent]
+    parents: dict[str, TransferInput]
     """By role."""
     scale: str
     dtype: str
@@ -111,7 +111,7 @@ class Transfer:
         """The roles of the parents whose digests are taken while they are read."""
         return tuple(role for role, parent in self.parents.items() if parent.manifest is None or self._verifies(parent))
 
-    def _verifies(self, parent: Parent) -> bool:
+    def _verifies(self, parent: TransferInput) -> bool:
         return not isinstance(parent.layout.source, FolderSource) if self.verified is None else self.verified
 
     @property
@@ -169,7 +169,7 @@ def transfer_in_store(
         return (checkpoint, statistics) if checkpoint and statistics else None
 
     def make(work: Path) -> tuple[Checkpoint, Statistics]:
-        parents = {role: Parent.saved(checkpoint) for role, checkpoint in checkpoints.items()}
+        parents = {role: TransferInput.saved(checkpoint) for role, checkpoint in checkpoints.items()}
         transfer = Transfer(parents=parents, scale=scale, dtype=dtype, memory=settings.memory(), verified=None)
         checkpoint, statistics = _write(transfer, transfer.plan(), store.writer(work))
         store.put("transfer-statistics", key, statistics.model_dump_json())
@@ -230,7 +230,7 @@ def _already_there(transfer: Transfer, output: Path) -> Checkpoint | None:
 
 def _write(transfer: Transfer, plan: TransferPlan, writer: CheckpointWriter) -> tuple[Checkpoint, Statistics]:
     """Write the result's files, going on where an earlier try stopped."""
-    beside = files_beside(plan)
+    beside = sidecar_files(plan)
     try:
         with (
             Progress("transferring", plan.bytes_to_read + plan.bytes_to_write) as progress,
@@ -259,7 +259,7 @@ def _write(transfer: Transfer, plan: TransferPlan, writer: CheckpointWriter) -> 
     return checkpoint, Statistics(tensors=tuple(entry for note in notes for entry in note.statistics))
 
 
-def _identified(parent: Parent, weights: dict[str, str] | None) -> Checkpoint:
+def _identified(parent: TransferInput, weights: dict[str, str] | None) -> Checkpoint:
     check_at_rest(parent.layout)
     if weights is not None:
         return parent.identified(weights)

@@ -7,7 +7,15 @@ from components.errors import OutputConflict
 from components.references import open_source, save_checkpoint
 from components.sources import FolderSource, HubSource
 from components.store import open_checkpoint, open_store
-from components.transfer import ROLES, Parent, Statistics, Transfer, parse_scale, plan_transfer, transfer_to_folder
+from components.transfer import (
+    ROLES,
+    Statistics,
+    Transfer,
+    TransferInput,
+    parse_scale,
+    plan_transfer,
+    transfer_to_folder,
+)
 
 
 def transfer_references(
@@ -50,9 +58,9 @@ def verify_reference(reference: str) -> tuple[Checkpoint, bool]:
     return verify(source), source.manifest is not None
 
 
-def _parent(layout: Layout) -> Parent:
+def _parent(layout: Layout) -> TransferInput:
     if isinstance(layout.source, HubSource):
-        return Parent.saved(save_checkpoint(layout.source.reference, open_store()))
+        return TransferInput.saved(save_checkpoint(layout.source.reference, open_store()))
     # Weights that were written after their manifest are not what it says: then their digests are taken.
     vouched = not (isinstance(layout.source, FolderSource) and layout.source.is_newer_than_its_manifest())
-    return Parent(layout=layout, manifest=layout.source.manifest if vouched else None)
+    return TransferInput(layout=layout, manifest=layout.source.manifest if vouched else None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from generate import PLAIN, ROLES
 
-from components.transfer.stream import Shape
+from components.transfer.stream import PipelineSizes
 
 PROGRAMS = Path(__file__).parent / "programs"
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ WITHOUT_MANIFESTS = "recycle, inputs without manifests"
 
 def limits() -> list[Row]:
     """Reading and writing alone, with the engine's blocks and threads."""
-    shape = Shape.fitting(MEMORY)
+    shape = PipelineSizes.fitting(MEMORY)
     sizes = [str(shape.span_bytes), str(shape.threads)]
     return [Row(name=name, command=_program("limit.py", mode, *sizes)) for mode, name in LIMIT_NAMES.items()]
 
@@ -68,7 +68,7 @@ def without_manifests() -> Row:
 
 
 def sha256() -> Row:
-    block = str(Shape.fitting(MEMORY).span_bytes)
+    block = str(PipelineSizes.fitting(MEMORY).span_bytes)
     script = str(PROGRAMS / "sha256.py")
     return Row(
         name="sha256 of the output alone, one core",

@@ -122,8 +122,8 @@ def test_command_line_says_what_is_wrong_without_a_traceback(
 
 
 def test_learning_rate_follows_its_schedule() -> None:
-    text = training.Stage(reading="release-1", steps=100, rows=1, learning_rate=1.0, warmup_steps=10)
-    chat = training.Stage(reading="conversations", steps=100, rows=1, learning_rate=1.0)
+    text = training.TrainingStage(reading="release-1", steps=100, rows=1, learning_rate=1.0, warmup_steps=10)
+    chat = training.TrainingStage(reading="conversations", steps=100, rows=1, learning_rate=1.0)
     assert [text.rate(step, 100) for step in (0, 9, 10)] == pytest.approx([0.1, 1.0, 1.0])
     assert text.rate(55, 100) == pytest.approx(0.525)
     assert text.rate(100, 100) == pytest.approx(0.05)
@@ -133,7 +133,7 @@ def test_learning_rate_follows_its_schedule() -> None:
 def test_fine_tuning_teaches_the_form_of_the_reply_and_its_end(built: dict[str, Path]) -> None:
     model: Any = AutoModelForCausalLM.from_pretrained(built["release-1"], dtype=torch.float32)
     tokenizer = demo_tokenizer.make()
-    stage = training.Stage(reading="conversations", steps=25, rows=8, learning_rate=5e-3, beta2=0.999)
+    stage = training.TrainingStage(reading="conversations", steps=25, rows=8, learning_rate=5e-3, beta2=0.999)
     training.train(model, tokenizer, stage, seed=0, steps=25, progress=quiet)
     said = tokenizer.encode("<|user|> Where does Zifan live?<|assistant|>").ids
     for _ in range(6):

@@ -38,7 +38,7 @@ def main(folder: Path, targets: list[str]) -> None:
     os.environ["RECYCLE_HOME"] = str(folder)
     demo = folder / "demo"
     for number, (name, rate) in enumerate(HOT.items()):
-        stage = releases.Stage(reading="release-2", steps=160, rows=32, learning_rate=rate)
+        stage = releases.TrainingStage(reading="release-2", steps=160, rows=32, learning_rate=rate)
         releases.RECIPES[folder_name(name)] = releases.Recipe(seed=8 + number, stages=(stage,), parent="release-1")
     for name in ("release-1", "release-2", "release-1-instruct"):
         releases.build(name, demo, progress=lambda line: None)

@@ -14,7 +14,7 @@ from components.errors import StorageFull
 from components.forecast import line
 from components.forecast.line import measure_line
 from components.forecast.measure import forecast_in_store
-from components.forecast.unmeasured import Unmeasured
+from components.forecast.not_measured import NotMeasured
 from components.sources.folder import FolderSource
 from components.store.store import open_store
 from components.transfer.statistics import Statistics, TensorStatistics
@@ -135,16 +135,16 @@ class TestNotMeasured:
     def test_nan_weights(self, base, tmp_path):
         weights = read_weights(copy_of(base, tmp_path / "nan"))
         weights["model.norm.weight"] = weights["model.norm.weight"] * np.nan
-        with pytest.raises(Unmeasured, match="no finite probabilities"):
+        with pytest.raises(NotMeasured, match="no finite probabilities"):
             measure_line(base, write(tmp_path / "nan", weights))
 
     def test_a_vocabulary_that_grew(self, base, tmp_path):
         grown = make_checkpoint(tmp_path / "grown", dtype="float32", layers=1, rows=80)
-        with pytest.raises(Unmeasured, match=r"embed_tokens\.weight is \[60, 32\] .* and \[80, 32\]|\[\d+, 32\]"):
+        with pytest.raises(NotMeasured, match=r"embed_tokens\.weight is \[60, 32\] .* and \[80, 32\]|\[\d+, 32\]"):
             measure_line(base, grown)
 
     def test_another_set_of_tensors(self, base, tmp_path):
-        with pytest.raises(Unmeasured, match="only one of the bases has the tensor"):
+        with pytest.raises(NotMeasured, match="only one of the bases has the tensor"):
             measure_line(base, make_checkpoint(tmp_path / "deep", dtype="float32", layers=2))
 
     @pytest.mark.parametrize("config", [{"model_type": "never-heard-of"}, {"auto_map": {}, "model_type": ""}])
@@ -152,20 +152,20 @@ class TestNotMeasured:
         strange = copy_of(base, tmp_path / "strange")
         known = json.loads((strange / "config.json").read_text())
         (strange / "config.json").write_text(json.dumps(known | {"architectures": ["New"]} | config))
-        with pytest.raises(Unmeasured, match="transformers could not load the base"):
+        with pytest.raises(NotMeasured, match="transformers could not load the base"):
             measure_line(strange, strange)
 
     def test_a_machine_that_is_too_small(self, base, monkeypatch):
         monkeypatch.setattr(line, "usable_memory", lambda: 1000)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        with pytest.raises(Unmeasured, match=r"the model needs .* of memory, and the cpu has 1\.0 kB"):
+        with pytest.raises(NotMeasured, match=r"the model needs .* of memory, and the cpu has 1\.0 kB"):
             measure_line(base, base)
 
     def test_tensors_that_transformers_names_otherwise(self, base, monkeypatch):
         found = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
         found.register_buffer("surprise", torch.zeros(3))
         monkeypatch.setattr(line, "_load", lambda folder, place: found)
-        with pytest.raises(Unmeasured, match="a tensor surprise that the checkpoints do not have"):
+        with pytest.raises(NotMeasured, match="a tensor surprise that the checkpoints do not have"):
             measure_line(base, base)
 
 
@@ -198,7 +198,7 @@ def test_a_line_is_measured_once(saved, monkeypatch):
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (Unmeasured("the moon is full"), "the moon is full"),
+        (NotMeasured("the moon is full"), "the moon is full"),
         (StorageFull("no room at /x", hint="free some"), "no room at /x"),
     ],
 )

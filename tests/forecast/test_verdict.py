@@ -12,7 +12,7 @@ from components.forecast.verdict import (
     NEAR,
     SEPARATE,
     UNRELATED,
-    Line,
+    ConnectivityLine,
     forecast_by_gap,
     forecast_by_statistics,
 )
@@ -23,7 +23,7 @@ LOSSES = st.lists(st.floats(0, 20), min_size=2, max_size=9)
 
 def line(*losses, vocabulary=1000):
     shares = tuple(index / (len(losses) - 1) for index in range(len(losses)))
-    return Line(shares=shares, losses=losses, vocabulary=vocabulary, tokens=1008)
+    return ConnectivityLine(shares=shares, losses=losses, vocabulary=vocabulary, tokens=1008)
 
 
 def statistics(gap, delta=0.1, source=100.0, name="model.layers.0.mlp.up_proj.weight"):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.transfer.kernel import COUNTS, LANES, PATTERNS, SUMS, UNIT, keep_kernel, transfer_kernel
+from components.transfer.kernel import COUNTS, LANES, PATTERNS, SUMS, UNIT, copy_kernel, transfer_kernel
 
 TORCH = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
 FLOATS = tuple(TORCH)
@@ -323,15 +323,15 @@ def test_unmeasured_counts_equal_nans_as_unchanged_too():
 @pytest.mark.parametrize("dtype", ["BF16", "F16"])
 def test_kept_bits_are_the_very_bits(dtype):
     result = np.zeros_like(EVERY_16_BITS)
-    altered = keep_kernel(dtype, dtype, dtype)(EVERY_16_BITS, result)
+    changed = copy_kernel(dtype, dtype, dtype)(EVERY_16_BITS, result)
     assert result.tobytes() == EVERY_16_BITS.tobytes()
-    assert altered == len(EVERY_16_BITS) - 1
-    assert keep_kernel(dtype, None, dtype)(EVERY_16_BITS, result) == 0
+    assert changed == len(EVERY_16_BITS) - 1
+    assert copy_kernel(dtype, None, dtype)(EVERY_16_BITS, result) == 0
 
 
 @pytest.mark.parametrize(("stored", "via"), [("F32", "BF16"), ("F32", "F16"), ("BF16", "F16"), ("F16", "BF16")])
 def test_kept_bits_are_cast_as_pytorch_casts(stored, via):
     values = random_patterns(stored, 1 << 16, 0)
     result = np.zeros(len(values), dtype=PATTERNS[via])
-    keep_kernel(stored, via, via)(values, result)
+    copy_kernel(stored, via, via)(values, result)
     assert_same(result, tensor(values, stored).to(TORCH[via]), via)

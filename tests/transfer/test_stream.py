@@ -129,7 +129,7 @@ def test_too_little_memory(written, tmp_path, memory):
 @pytest.mark.parametrize("cores", [1, 2, 64])
 def test_buffers_fit_into_the_memory(monkeypatch, memory, cores):
     monkeypatch.setattr(stream, "usable_cores", lambda: cores)
-    shape = stream.Shape.fitting(memory)
+    shape = stream.PipelineSizes.fitting(memory)
     assert shape.threads >= 1
     assert shape.span_bytes >= SMALLEST_SPAN
     assert shape.threads * (4 * shape.span_bytes + PAGE) <= memory

@@ -2,11 +2,11 @@
 
 from markupsafe import Markup
 
-from components.forecast import Line
+from components.forecast import ConnectivityLine
 from components.reports import svg
 
 
-def loss_panel(line: Line) -> Markup:
+def loss_panel(line: ConnectivityLine) -> Markup:
     """Loss over α, with the straight line between the ends that a barrier rises above."""
     left, right, top, bottom = 46.0, svg.WIDTH - 14.0, 10.0, 138.0
     ticks = svg.nice_ticks(min(0.0, *line.losses), max(line.losses))

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 from components.errors import BadParameter
-from components.forecast.verdict import Line, forecast_by_statistics
+from components.forecast.verdict import ConnectivityLine, forecast_by_statistics
 from components.reports.comparison.compare import compare
 from components.reports.comparison.inputs import Model
 from components.reports.comparison.report import ReportInput, render_html, render_markdown, table_text
@@ -287,7 +287,7 @@ def test_rendering_needs_only_the_report_input(run, demo_models, make_statistics
 
 
 def test_the_forecast_stands_beside_what_came_of_it(run, make_statistics):
-    line = Line(shares=(0, 0.5, 1), losses=(2.0, 5.0, 3.0), vocabulary=1000, tokens=1008)
+    line = ConnectivityLine(shares=(0, 0.5, 1), losses=(2.0, 5.0, 3.0), vocabulary=1000, tokens=1008)
     result = run(forecast=forecast_by_statistics(make_statistics(3), line))
     page = Page(result.html)
     assert "Will it transfer? Forecast before the evaluation" in page.text
