@@ -82,7 +82,7 @@ def watch(
             dtype=dtype,
             gate_tolerance=gate_tolerance,
             model_name=model_name,
-            keeps_aliases=found.outputs["outranked"],
+            keeps_aliases=found.outputs["superseded"],
         )
         task(
             record_release(

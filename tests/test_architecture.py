@@ -49,7 +49,6 @@ LIBRARIES = {
         "components.tracking",
         "components.references.mlflow_model",
         "components.watch",
-        "components.steps.find_release_run",
     ),
     "huggingface_hub": (
         "components.sources.hub",
@@ -79,7 +78,6 @@ YET = {
     "components.steps.chart_lengths_run",
     "components.steps.choose_scale_run",
     "components.steps.compare_run",
-    "components.steps.find_release_run",
 }
 """Not yet as they should be."""
 

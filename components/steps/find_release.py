@@ -17,7 +17,7 @@ def find_release(
     retry_after: str,
     seen: Output[Markdown],
 ) -> NamedTuple(  # type: ignore[valid-type]
-    "Watched",
+    "NewRelease",
     [
         ("Output", bool),  # kfp.local (2.17.0) sees a condition on a task's output only where it has this name
         ("source_base", str),
@@ -25,23 +25,22 @@ def find_release(
         ("target_base", str),
         ("ledger", str),
         ("release", str),
-        ("outranked", bool),
+        ("superseded", bool),
     ],
 ):
     """Look for base releases that were not recycled onto yet, and take the newest."""
-    from components.steps.find_release_run import watch_into
     from components.tracking import step
+    from components.watch import WatchRequest, find_new_release
 
+    request = WatchRequest(
+        releases=releases,
+        source_base=source_base,
+        source_tuned=source_tuned,
+        scale=scale,
+        dtype=dtype,
+        suite=suite,
+        model_name=model_name,
+        retry_after=retry_after,
+    )
     with step("watch") as run:
-        return watch_into(
-            seen.path,
-            run,
-            releases=releases,
-            source_base=source_base,
-            source_tuned=source_tuned,
-            scale=scale,
-            dtype=dtype,
-            suite=suite,
-            model_name=model_name,
-            retry_after=retry_after,
-        )
+        return tuple(find_new_release(request, run, seen.path))

@@ -16,19 +16,17 @@ def record_release(
     aliases: str,
 ) -> None:
     """Note that a release was recycled, and tell people what came of it."""
-    from components.steps.record_release_run import settle_release
+    from components.steps.artifacts import read_checkpoint
     from components.tracking import step
+    from components.watch import Recycled, record_recycled
 
     with step("record release") as run:
-        settle_release(
-            run,
-            releases=releases,
-            ledger=ledger,
-            release=release,
-            target_base=target_base,
+        recycled = Recycled(
+            target_base=read_checkpoint(target_base),
             passed=passed,
             reason=reason,
             model_name=model_name,
             version=version,
             aliases=aliases,
         )
+        record_recycled(run, recycled, releases=releases, ledger=ledger, release=release)

@@ -1,11 +1,6 @@
-from .identity import content_of as content_of
-from .ledger import Ledger as Ledger
-from .ledger import Release as Release
-from .ledger import change as change
-from .ledger import outranked as outranked
+from .find import WatchRequest as WatchRequest
+from .find import check_watch as check_watch
+from .find import find_new_release as find_new_release
 from .ledger import parse_duration as parse_duration
-from .ledger import settled as settled
-from .ledger import short as short
-from .page import markdown as markdown
-from .places import open_place as open_place
-from .webhook import notify as notify
+from .record import Recycled as Recycled
+from .record import record_recycled as record_recycled

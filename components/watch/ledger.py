@@ -21,7 +21,7 @@ from components.units import SECONDS
 KIND = "ledger"
 LONGEST_WAIT_S = 7 * SECONDS["d"]
 LONGEST_REASON = 300
-"""Characters: ten thousand releases are to stay one small document."""
+"""Characters: a ledger of ten thousand releases is to stay a small document."""
 MOST_WRITERS = 50
 """Of one ledger at the same moment; each swap that another was faster than is one of them done."""
 
@@ -36,28 +36,28 @@ class Listed:
     """A checkpoint as a list of many names it."""
 
     name: str
-    """For people, and the same again as long as it is the same place."""
+    """For people; stays the same as long as the release stays where it is."""
     reference: str
-    """What opens it, a hub revision pinned to its commit."""
+    """What opens it; a revision on the hub is pinned to its commit."""
     state: str
-    """Another one when its files may have changed."""
+    """Differs from an earlier one when files may have changed."""
     appeared: int | None = None
     """Seconds since the epoch, None where the list does not tell."""
 
 
-class Sighting(BaseModel):
-    """A name, and the state that it was last seen in. With neither a release nor a refusal, it waits."""
+class Discovery(BaseModel):
+    """A name, and the state it was last seen in. It waits where it has neither a release nor a refusal."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     state: str
     seen: int
-    """When it was first seen in this state, as seconds since the epoch."""
+    """When it was first seen in this state, in seconds since the epoch."""
     appeared: int | None = None
     release: str = ""
     """Digest of its content, empty until it was looked at."""
     refused: Refusal | Literal[""] = ""
-    """Why nothing is done with it, until its state is another one, or Recycle."""
+    """Why nothing is done with it, until its files or the version of Recycle change."""
     reason: str = ""
     refused_by: str = ""
     """The version of Recycle that refused it: a later one may know its architecture."""
@@ -70,12 +70,12 @@ class Release(BaseModel):
 
     status: Status
     since: int
-    """Since when, as seconds since the epoch."""
+    """When this status began, in seconds since the epoch."""
     name: str
-    """The one that it was taken by."""
+    """The name under which it was taken."""
     reference: str
     appeared: int | None = None
-    """Of that name, when it was taken."""
+    """When that name appeared, in seconds since the epoch."""
     attempt: int = 1
     run: str = ""
     """The pipeline run of this attempt."""
@@ -84,9 +84,9 @@ class Release(BaseModel):
     retry_at: int = 0
     reason: str = ""
     passed: bool = False
-    """Whether the recycled model passed the gate, of one that is done."""
+    """Whether the recycled model passed the gate; meaningful once the release is done."""
     version: str = ""
-    """Of the registered model, of one that is done."""
+    """The version of the registered model, once the release is done."""
 
 
 class Ledger(BaseModel):
@@ -98,33 +98,33 @@ class Ledger(BaseModel):
     about: dict[str, str] = {}
     """What is recycled, for people."""
     token: str = ""
-    """Another one at each write, so that no two documents are equal."""
-    names: dict[str, Sighting] = {}
+    """Differs at each write, so that no two documents are equal."""
+    names: dict[str, Discovery] = {}
     releases: dict[str, Release] = {}
 
     def to_json(self) -> str:
-        """The document, without what says nothing."""
+        """The document, without fields that have their defaults."""
         written = self.model_dump(exclude_defaults=True) | {"schema_version": self.schema_version}
         return canonical_json(written).decode()
 
-    def with_name(self, name: str, sighting: Sighting) -> "Ledger":
-        """The same with this sighting."""
-        return self.model_copy(update={"names": self.names | {name: sighting}})
+    def with_name(self, name: str, discovery: Discovery) -> "Ledger":
+        """This ledger with another discovery."""
+        return self.model_copy(update={"names": self.names | {name: discovery}})
 
     def with_release(self, digest: str, release: Release) -> "Ledger":
-        """The same with this release."""
+        """This ledger with another release."""
         return self.model_copy(update={"releases": self.releases | {digest: release}})
 
     def taken_by(self, run: str) -> str | None:
-        """The release that a pipeline run has taken and not settled: it may have been killed before it said so."""
+        """The release that a pipeline run took and did not finish: the run may have been killed before it said so."""
         mine = (digest for digest, one in self.releases.items() if one.status == "running" and one.run == run)
         return next(mine, None) if run else None
 
     def status_of(self, name: str) -> str:
-        """Of a name, for people."""
-        sighting = self.names[name]
-        release = self.releases.get(sighting.release)
-        return sighting.refused or (release.status if release else "waiting")
+        """What became of a name, in a word for people."""
+        discovery = self.names[name]
+        release = self.releases.get(discovery.release)
+        return discovery.refused or (release.status if release else "waiting")
 
     def counts(self, names: Iterable[str]) -> dict[str, int]:
         """Number of these names by their status."""
@@ -138,7 +138,7 @@ def with_seen(ledger: Ledger, listed: Iterable[Listed], now: int) -> Ledger:
     for one in listed:
         known = ledger.names.get(one.name)
         if known is None or known.state != one.state:
-            changed[one.name] = Sighting(state=one.state, seen=now, appeared=one.appeared)
+            changed[one.name] = Discovery(state=one.state, seen=now, appeared=one.appeared)
         elif one.appeared is not None and known.appeared != one.appeared:
             changed[one.name] = known.model_copy(update={"appeared": one.appeared})
     return ledger.model_copy(update={"names": ledger.names | changed}) if changed else ledger
@@ -148,10 +148,10 @@ def due(ledger: Ledger, listed: Iterable[Listed], now: int) -> list[Listed]:
     """What is to be looked at, newest first: what this Recycle did not look at, and failed attempts due again."""
 
     def is_due(one: Listed) -> bool:
-        sighting = ledger.names[one.name]
-        release = ledger.releases.get(sighting.release)
+        discovery = ledger.names[one.name]
+        release = ledger.releases.get(discovery.release)
         if release is None:
-            return sighting.refused_by != __version__
+            return discovery.refused_by != __version__
         return release.status == "failed" and release.retry_at <= now
 
     return sorted(
@@ -169,11 +169,11 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 def refused(ledger: Ledger, one: Listed, kind: Refusal, reason: str) -> Ledger | None:
     """Note why nothing is done with a name in this state; None where it is in another by now, or was decided."""
-    sighting = ledger.names.get(one.name)
-    if sighting is None or sighting.state != one.state or sighting.release or sighting.refused_by == __version__:
+    discovery = ledger.names.get(one.name)
+    if discovery is None or discovery.state != one.state or discovery.release or discovery.refused_by == __version__:
         return None
     changes = {"refused": kind, "reason": short(reason), "refused_by": __version__}
-    return ledger.with_name(one.name, sighting.model_copy(update=changes))
+    return ledger.with_name(one.name, discovery.model_copy(update=changes))
 
 
 def taken(ledger: Ledger, one: Listed, digest: str, *, now: int, run: str, tracked: str) -> tuple[Ledger, bool]:
@@ -182,9 +182,9 @@ def taken(ledger: Ledger, one: Listed, digest: str, *, now: int, run: str, track
     Returns:
         The next ledger, and whether the content was taken.
     """
-    sighting = ledger.names.get(one.name)
-    if sighting is not None and sighting.state == one.state and sighting.release != digest:
-        ledger = ledger.with_name(one.name, sighting.model_copy(update={"release": digest} | NOT_REFUSED))
+    discovery = ledger.names.get(one.name)
+    if discovery is not None and discovery.state == one.state and discovery.release != digest:
+        ledger = ledger.with_name(one.name, discovery.model_copy(update={"release": digest} | NOT_REFUSED))
     known = ledger.releases.get(digest)
     if known is not None and known.status == "running" and run and known.run == run:
         return ledger, True  # this run's swap, whose answer was lost
@@ -203,7 +203,7 @@ def taken(ledger: Ledger, one: Listed, digest: str, *, now: int, run: str, track
     return ledger.with_release(digest, attempt), True
 
 
-def outranked(ledger: Ledger, digest: str) -> bool:
+def superseded(ledger: Ledger, digest: str) -> bool:
     """Whether a newer release than this one is done, and its recycled model passed the gate."""
     own = _age(ledger.releases[digest])
     return any(one.status == "done" and one.passed and _age(one) > own for one in ledger.releases.values())
@@ -227,8 +227,8 @@ def overdue(release: Release, retry_after_s: int, now: int, *, goes_on: bool = F
     return release.status == "running" and now >= release.since + longest_s
 
 
-def failed(ledger: Ledger, reasons: Mapping[str, tuple[str, str]], retry_after_s: int, now: int) -> Ledger:
-    """Note attempts that did not end well, unless they were settled, or taken anew, meanwhile.
+def with_failed(ledger: Ledger, reasons: Mapping[str, tuple[str, str]], retry_after_s: int, now: int) -> Ledger:
+    """Note attempts that did not end well, unless they were done, or taken anew, meanwhile.
 
     The next one's time counts from the beginning of this; where that has passed already, from now, so that an attempt
     that was given up wrongly has time to show it.
@@ -254,7 +254,7 @@ def failed(ledger: Ledger, reasons: Mapping[str, tuple[str, str]], retry_after_s
     return ledger
 
 
-def settled(ledger: Ledger, taken_as: str, digest: str, done: Release) -> Ledger:
+def with_done(ledger: Ledger, taken_as: str, digest: str, done: Release) -> Ledger:
     """Note that a release was recycled, whatever was thought of that attempt meanwhile.
 
     Args:
@@ -289,11 +289,11 @@ def parse_duration(text: str) -> int:
     """Seconds of `30m`, `12h` or `2d`.
 
     Raises:
-        BadParameter: it is none.
+        BadParameter: it is not one.
     """
     match = re.fullmatch(r"(\d{1,7})([smhd])", text.strip(), re.ASCII)
     if match is None or int(match[1]) == 0:
-        raise BadParameter(f"retry_after is {text!r}, which is no duration", hint="write 30m, 12h or 2d")
+        raise BadParameter(f"retry_after is {text!r}, which is not a duration", hint="write 30m, 12h or 2d")
     return int(match[1]) * SECONDS[match[2]]
 
 

@@ -10,7 +10,7 @@ SHOWN = 200
 
 
 def markdown(ledger: Ledger, names: list[str], releases: str) -> str:
-    """What became of these names, the last first, as a page."""
+    """A page of Markdown on what became of these names, the latest first."""
     names = sorted(names, key=lambda name: _since(ledger, name), reverse=True)
     rows = [
         (name, ledger.status_of(name), _when(_since(ledger, name)), _reason(ledger, name)) for name in names[:SHOWN]
@@ -30,16 +30,16 @@ def markdown(ledger: Ledger, names: list[str], releases: str) -> str:
 
 
 def _since(ledger: Ledger, name: str) -> int:
-    sighting = ledger.names[name]
-    release = ledger.releases.get(sighting.release)
-    return release.since if release else sighting.seen
+    discovery = ledger.names[name]
+    release = ledger.releases.get(discovery.release)
+    return release.since if release else discovery.seen
 
 
 def _reason(ledger: Ledger, name: str) -> str:
-    sighting = ledger.names[name]
-    release = ledger.releases.get(sighting.release)
+    discovery = ledger.names[name]
+    release = ledger.releases.get(discovery.release)
     if release is None:
-        return sighting.reason
+        return discovery.reason
     also = f" (as {release.name})" if release.name != name else ""
     if release.status == "done":
         return f"version {release.version}, gate {'passed' if release.passed else 'failed'}{also}"

@@ -50,7 +50,7 @@ class RunResult:
         out = self.outcome
         found = [out["table"], ""] if "table" in out else []
         if "watch" in out:
-            found.append(f"Watch:      {_watched(out['watch'], out.get('settled', ''))}")
+            found.append(f"Watch:      {_watched(out['watch'], out.get('recorded', ''))}")
         if "passed" in out:
             found.append(f"Gate {'passed' if out['passed'] else 'FAILED'}: {out['reason']}")
         if "model" in out:
@@ -81,10 +81,10 @@ class RunResult:
         return json.dumps(self.__dict__, ensure_ascii=False, indent=2, default=str)
 
 
-def _watched(watch: Mapping[str, Any], settled: str) -> str:
+def _watched(watch: Mapping[str, Any], recorded: str) -> str:
     """What a tick found, in one line."""
-    if settled:
-        return f"recycled onto {settled}; {watch['counts'].get('waiting', 0)} more at {watch['releases']} wait"
+    if recorded:
+        return f"recycled onto {recorded}; {watch['counts'].get('waiting', 0)} more at {watch['releases']} wait"
     counts = ", ".join(f"{number} {status}" for status, number in watch["counts"].items()) or "nothing is there yet"
     took = f"took {watch['taken']}" if watch["taken"] else "nothing new"
     return f"{took} at {watch['releases']} ({counts})"

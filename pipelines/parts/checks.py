@@ -7,9 +7,8 @@ from typing import Any
 from components.evaluate import check_harness, load_suite
 from components.finetune import check_dataset, check_trainer, load_recipe, shortened
 from components.planning import Choice, check_values, choose, complete, parse_lengths, quick_suite, search_points
-from components.steps.find_release_run import check_watch
 from components.transfer import parse_scale
-from components.watch import parse_duration
+from components.watch import check_watch, parse_duration
 
 
 def check_recycling(parameters: Mapping[str, Any], *, here: bool) -> None:

@@ -52,13 +52,13 @@ def ticks(tmp_path_factory):
     return {"world": world, "first": json.loads(tick("--json")), "second": tick()}
 
 
-def test_the_first_tick_recycles_registers_and_settles(ticks):
+def test_the_first_tick_recycles_registers_and_records(ticks):
     first = ticks["first"]
     assert [step["step"] for step in first["steps"]][:2] == ["watch", "resolve"]
     assert first["steps"][-1]["step"] == "record release"
     assert {step["state"] for step in first["steps"]} == {"ended"}
     outcome, releases = first["outcome"], ticks["world"] / "releases"
-    assert outcome["settled"] == str(releases / "r1")
+    assert outcome["recorded"] == str(releases / "r1")
     assert outcome["watch"]["events"][0]["happened"] == "incompatible"
     assert (outcome["model"], outcome["version"]) == ("watched", "1")
 

@@ -1,7 +1,7 @@
 """Fifty ticks of `watch` over releases that come, change and break, ticks that overlap and ticks that are killed.
 
 Each tick is a process of its own that runs the steps' own functions in a store in a folder and MLflow in a file: watch,
-resolve, save, transfer, settle. Evaluation and registration, which take long and are the flagship's, are left out. An
+resolve, save, transfer, record. Evaluation and registration, which take long and are the flagship's, are left out. An
 hour passes from tick to tick; `python -m pytest -m slow -s` shows the table.
 """
 
@@ -19,16 +19,16 @@ from types import SimpleNamespace
 import pytest
 
 from components.references.save import save_checkpoint
-from components.steps import find_release_run as watching
-from components.steps import record_release_run as settling
-from components.steps.find_release_run import watch_into
 from components.steps.resolve_run import resolve_into
 from components.store.store import open_store
 from components.tracking.runs import close_run
 from components.tracking.step_context import step
 from components.transfer.transfer import transfer_in_store
+from components.watch import attempts, find, record
+from components.watch.find import WatchRequest, find_new_release
 from components.watch.identity import content_of
 from components.watch.ledger import KIND, LONGEST_WAIT_S, Ledger, read_ledger
+from components.watch.record import Recycled, record_recycled
 from tests.support.releases_world import make_world, near
 from tests.support.tinymodels import make_checkpoint
 
@@ -58,13 +58,11 @@ def run_steps(world: Path, said: Path, run: str, now: int) -> None:
     output = os.open(said.with_suffix(".log"), os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    for module in (watching, settling):
+    for module in (find, attempts, record):
         module.time = SimpleNamespace(time=lambda: now)
     table = said.with_suffix(".md")
     with step("watch") as running:
-        found, base, tuned, target, ledger, release, _ = watch_into(
-            str(table),
-            running,
+        request = WatchRequest(
             releases=str(world / "releases"),
             suite="demo",
             model_name="recycled",
@@ -74,11 +72,12 @@ def run_steps(world: Path, said: Path, run: str, now: int) -> None:
             scale="1",
             dtype="auto",
         )
+        found, base, tuned, target, ledger, release, _ = find_new_release(request, running, str(table))
         outcome = running.outcome["watch"]
     said.write_text(json.dumps(outcome))
     if found:
         recycle(run, world, table, (base, tuned, target), ledger, release, outcome)
-    said.write_text(json.dumps(outcome | {"settled": found}))
+    said.write_text(json.dumps(outcome | {"recorded": found}))
     os._exit(0)
 
 
@@ -109,21 +108,16 @@ def recycle(run, world, table, references, ledger, release, outcome):
     with step("transfer") as running:
         made, _ = transfer_in_store(saved, scale="1", dtype="auto", store=open_store())
         running.tracker.end_pipeline()
-    manifest = table.with_suffix(".json")
-    manifest.write_bytes(saved["target base"].to_json())
     with step("record release") as running:
-        settling.settle_release(
-            running,
-            releases=outcome["releases"],
-            ledger=ledger,
-            release=release,
-            target_base=SimpleNamespace(path=str(manifest), metadata={}),
+        recycled = Recycled(
+            target_base=saved["target base"],
             passed=True,
             reason="not measured here",
             model_name="recycled",
             version=made.digest[:6],
             aliases="candidate",
         )
+        record_recycled(running, recycled, releases=outcome["releases"], ledger=ledger, release=release)
 
 
 def events(world):
@@ -212,14 +206,14 @@ def say(line):
 
 
 def show(rows, ledger: Ledger):
-    say("\n\n| tick | appeared | took | settled | told | state of all names | s | CPU s |")
+    say("\n\n| tick | appeared | took | recorded | told | state of all names | s | CPU s |")
     say("| ---: | --- | --- | --- | --- | --- | ---: | ---: |")
     for row in rows:
         took = ", ".join(f"{Path(f['taken']).name} (attempt {f['attempt']})" for f in row.found if f["taken"])
         told = ", ".join(f"{Path(e['release']).name} {e['happened']}" for f in row.found for e in f["events"])
-        settled = "yes" if any(f.get("settled") for f in row.found) else ""
+        recorded = "yes" if any(f.get("recorded") for f in row.found) else ""
         state = ", ".join(f"{n} {s}" for s, n in row.found[-1]["counts"].items()) if row.found else ""
-        end = "KILLED" if row.was_killed else settled
+        end = "KILLED" if row.was_killed else recorded
         say(
             f"| {row.tick} | {row.appeared} | {took} | {end} | {told} | {state} | {row.seconds:.1f} | {row.cpu_s:.1f} |"
         )
@@ -245,7 +239,7 @@ def test_every_release_is_recycled_onto_once_whatever_happens_to_the_ticks(world
             Row(tick=number, appeared=appeared, seconds=seconds, cpu_s=cpu_s, was_killed=was_killed, found=found)
         )
         killed_in_a_row += was_killed
-        if any(one.get("settled") for one in found) and not was_killed:
+        if any(one.get("recorded") for one in found) and not was_killed:
             longest_s, killed_in_a_row = seconds, 0
     (key,) = [path.name for path in (tmp_path / "store/results" / KIND).iterdir() if not path.name.startswith(".")]
     store = open_store()
@@ -257,8 +251,8 @@ def test_every_release_is_recycled_onto_once_whatever_happens_to_the_ticks(world
     made = [one for one in store.checkpoints() if one.derivation and one.derivation.method == "fine-tuning transfer"]
     targets = [content_of(store.find(one.derivation.parents["target base"]).files) for one in made]
     assert sorted(targets) == sorted(wanted), "each was transferred once"
-    settled = [Path(one["taken"]).name for row in rows for one in row.found if one.get("settled")]
-    assert len(settled) <= len(wanted), "no run did what another had done"
+    recorded = [Path(one["taken"]).name for row in rows for one in row.found if one.get("recorded")]
+    assert len(recorded) <= len(wanted), "no run did what another had done"
     assert {Path(name).name: ledger.status_of(name) for name in ledger.names} == {
         **dict.fromkeys(("r1", "r2", "r2-final", "r3", "r4", "r5"), "done"),
         "wide": "incompatible",

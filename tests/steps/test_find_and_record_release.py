@@ -1,4 +1,4 @@
-"""The steps watch and settle with a real MLflow in a file and a real webhook."""
+"""The steps find-release and record-release with a real MLflow in a file and a real webhook."""
 
 import json
 import shutil
@@ -12,12 +12,13 @@ from components import settings
 from components.checkpoints.manifest import Checkpoint
 from components.errors import BadParameter
 from components.references.save import save_checkpoint
-from components.steps import find_release_run as watching
-from components.steps.find_release_run import RETRYING_S, watch_into
-from components.steps.record_release_run import settle_release
 from components.store.store import open_store
 from components.tracking.step_context import step
+from components.watch import attempts, find
+from components.watch.attempts import RETRYING_S
+from components.watch.find import WatchRequest, find_new_release
 from components.watch.ledger import read_ledger
+from components.watch.record import Recycled, record_recycled
 from tests.support.releases_world import make_world, near
 from tests.support.tinymodels import make_checkpoint
 from tests.support.webhook_server import SECRET, webhook_server  # noqa: F401 - a fixture
@@ -59,32 +60,28 @@ def watch(world, tmp_path, monkeypatch):
             "retry_after": "12h",
         }
         with step("watch") as running:
-            outputs = watch_into(str(tmp_path / "seen.md"), running, **given | changes)
+            outputs = find_new_release(WatchRequest(**given | changes), running, str(tmp_path / "seen.md"))
         return SimpleNamespace(outputs=outputs, outcome=running.outcome, tracker=running.tracker)
 
     return once
 
 
 @pytest.fixture
-def record_release(tmp_path):
+def record():
     def once(watched, *, target=None):
         found, _, _, reference, ledger, release, _ = watched.outputs
         assert found
         saved = save_checkpoint(target or reference, open_store())
-        (tmp_path / "target.json").write_bytes(saved.to_json())
         with step("record release") as running:
-            settle_release(
-                running,
-                releases="here",
-                ledger=ledger,
-                release=release,
-                target_base=SimpleNamespace(path=str(tmp_path / "target.json"), metadata={}),
+            recycled = Recycled(
+                target_base=saved,
                 passed=True,
                 reason="Better by 3 points.",
                 model_name="recycled",
                 version="7",
                 aliases="candidate, champion",
             )
+            record_recycled(running, recycled, releases="here", ledger=ledger, release=release)
         return running.outcome
 
     return once
@@ -95,7 +92,8 @@ def pass_time(monkeypatch):
     """Lets seconds pass for the ticks that follow."""
 
     def once(seconds):
-        monkeypatch.setattr(watching, "time", SimpleNamespace(time=lambda: time.time() + seconds))
+        for module in (find, attempts):
+            monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: time.time() + seconds))
 
     return once
 
@@ -104,7 +102,7 @@ def run_of(watched):
     return watched.tracker.client.get_run(watched.tracker.parent_id)
 
 
-def test_from_nothing_to_a_release_that_is_done(world, watch, settle, webhook_server, tmp_path):
+def test_from_nothing_to_a_release_that_is_done(world, watch, record, webhook_server, tmp_path):
     empty = watch("run 1")
     assert empty.outputs[0] is False
     assert (empty.outputs[3], empty.outputs[5]) == ("", "")
@@ -114,7 +112,7 @@ def test_from_nothing_to_a_release_that_is_done(world, watch, settle, webhook_se
     found = watch("run 2")
     assert found.outputs[:4] == (True, str(world / "base"), str(world / "tuned"), str(world / "releases/r1"))
     assert run_of(found).info.status == "RUNNING"
-    assert settle(found)["settled"] == str(world / "releases/r1")
+    assert record(found)["recorded"] == str(world / "releases/r1")
     assert run_of(found).data.tags["recycled release"] == str(world / "releases/r1")
     ((_, _, body),) = webhook_server.bodies
     assert body["run"] == "run 2"
@@ -126,33 +124,33 @@ def test_from_nothing_to_a_release_that_is_done(world, watch, settle, webhook_se
     assert "version 7, gate passed" in (tmp_path / "seen.md").read_text()
 
 
-def test_a_backlogs_older_release_is_taken_as_one_that_a_newer_one_outranks(world, watch, settle):
+def test_a_backlogs_older_release_is_taken_as_one_that_a_newer_one_outranks(world, watch, record):
     for number in (1, 2):
         near(world / "base", world / f"releases/r{number}", seed=10 + number)
     newest = watch("run 1")
-    settle(newest)
+    record(newest)
     older = watch("run 2")
     assert [Path(found.outputs[3]).name for found in (newest, older)] == ["r2", "r1"]
     assert [found.outputs[6] for found in (newest, older)] == [False, True]
 
 
-def test_saving_completes_a_tokenizer_and_the_release_is_still_the_one_that_was_taken(world, watch, settle):
+def test_saving_completes_a_tokenizer_and_the_release_is_still_the_one_that_was_taken(world, watch, record):
     near(world / "base", world / "releases/r1", seed=10)
     config = world / "releases/r1/tokenizer_config.json"
     config.write_text(
         json.dumps({key: value for key, value in json.loads(config.read_text()).items() if key != "pad_token"})
     )
     found = watch("run 1")
-    settle(found)
+    record(found)
     assert watch("run 2").outcome["watch"]["counts"] == {"done": 1}
     assert set(read_ledger(open_store(), found.outputs[4]).releases) == {found.outputs[5]}
 
 
-def test_files_that_were_replaced_meanwhile_are_not_taken_for_those_that_were_taken(world, watch, settle):
+def test_files_that_were_replaced_meanwhile_are_not_taken_for_those_that_were_taken(world, watch, record):
     near(world / "base", world / "releases/r1", seed=10)
     near(world / "base", world / "other", seed=11)
     found = watch("run 1")
-    settle(found, target=str(world / "other"))
+    record(found, target=str(world / "other"))
     again = watch("run 2")
     assert again.outputs[5] == found.outputs[5]
 
@@ -166,18 +164,18 @@ def test_what_is_refused_is_told_to_the_webhook_once(world, watch, webhook_serve
     assert {event["happened"] for event in body["events"]} == {"incompatible", "unlikely"}
 
 
-def test_a_webhook_that_fails_is_told_and_undoes_nothing(world, watch, settle, webhook_server):
+def test_a_webhook_that_fails_is_told_and_undoes_nothing(world, watch, record, webhook_server):
     webhook_server.answers = [403, 403]
     near(world / "base", world / "releases/r1", seed=10)
-    outcome = settle(watch("run 1"))
+    outcome = record(watch("run 1"))
     assert outcome["notes"] == ["the webhook at 127.0.0.1 was not told: HTTP 403"]
     assert watch("run 2").outcome["watch"]["counts"] == {"done": 1}
 
 
-def test_nothing_that_is_written_shows_the_webhooks_address(world, watch, settle, webhook_server, tmp_path, capfd):
+def test_nothing_that_is_written_shows_the_webhooks_address(world, watch, record, webhook_server, tmp_path, capfd):
     webhook_server.answers = [503] * 9
     near(world / "base", world / "releases/r1", seed=10)
-    settle(watch("run 1"))
+    record(watch("run 1"))
     written = [path for path in tmp_path.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
     assert written == []
     assert SECRET not in "".join(capfd.readouterr())
@@ -238,7 +236,7 @@ def test_work_is_not_done_twice_beside_a_run_that_mlflow_knows_to_go_on(world, w
     assert (found.outputs[0], found.outcome["watch"]["events"]) == (False, [])
 
 
-def test_one_that_was_registered_may_still_be_on_its_way_to_settle(world, watch):
+def test_one_that_was_registered_may_still_be_on_its_way_to_be_recorded(world, watch):
     near(world / "base", world / "releases/r1", seed=10)
     watch("run 1").tracker.end_pipeline()
     assert watch("run 2").outcome["watch"]["events"] == []
@@ -250,23 +248,23 @@ def test_a_step_that_is_tried_again_takes_the_same(world, watch):
     assert watch("run 1").outputs == watch("run 1").outputs
 
 
-def test_another_fine_tune_begins_anew(world, watch, settle):
+def test_another_fine_tune_begins_anew(world, watch, record):
     near(world / "base", world / "releases/r1", seed=10)
-    settle(watch("run 1"))
+    record(watch("run 1"))
     near(world / "base", world / "other-tuned", seed=12)
     assert watch("run 2", source_tuned=str(world / "other-tuned")).outputs[0] is True
 
 
 def test_a_demo_that_is_mixed_with_other_models_is_refused(watch):
-    with pytest.raises(BadParameter, match="only releases of the demo world"):
+    with pytest.raises(BadParameter, match="releases name the demo's models"):
         watch("run 1", releases="demo:release-*")
 
 
-def test_a_checkpoint_with_a_manifest_is_not_read_again(world, watch, settle, monkeypatch):
+def test_a_checkpoint_with_a_manifest_is_not_read_again(world, watch, record, monkeypatch):
     near(world / "base", world / "r1", seed=10)
     saved = save_checkpoint(str(world / "r1"), open_store())
     shutil.copytree(Path(saved.uri.removeprefix("file://")), world / "releases/r1")
     assert Checkpoint.read(world / "releases/r1/checkpoint.json").digest == saved.digest
     found = watch("run 1")
-    settle(found)
+    record(found)
     assert watch("run 2").outcome["watch"]["counts"] == {"done": 1}

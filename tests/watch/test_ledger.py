@@ -17,22 +17,22 @@ from components.watch.ledger import (
     KIND,
     LONGEST_REASON,
     LONGEST_WAIT_S,
+    Discovery,
     Ledger,
     Listed,
     Release,
-    Sighting,
     change,
     due,
-    failed,
     natural,
-    outranked,
     overdue,
     parse_duration,
     read_ledger,
     refused,
-    settled,
+    superseded,
     taken,
     wait_s,
+    with_done,
+    with_failed,
     with_seen,
 )
 
@@ -111,7 +111,7 @@ class TestAttempts:
     def test_one_that_failed_is_taken_again_when_its_time_has_come(self):
         one = listed("a")
         ledger, _ = take(with_seen(Ledger(), [one], 0), one, "content")
-        ledger = failed(ledger, {"content": ("run", "no memory")}, HOUR, 100)
+        ledger = with_failed(ledger, {"content": ("run", "no memory")}, HOUR, 100)
         assert ledger.releases["content"].reason == "no memory"
         assert due(ledger, [one], HOUR - 1) == []
         assert not take(ledger, one, "content", now=HOUR - 1)[1]
@@ -125,7 +125,7 @@ class TestAttempts:
     def test_one_that_is_noted_late_is_due_after_its_wait_and_not_at_once(self):
         one = listed("a")
         ledger, _ = take(with_seen(Ledger(), [one], 0), one, "content")
-        ledger = failed(ledger, {"content": ("run", "broken off")}, HOUR, HOUR)
+        ledger = with_failed(ledger, {"content": ("run", "broken off")}, HOUR, HOUR)
         assert due(ledger, [one], 2 * HOUR - 1) == []
         assert due(ledger, [one], 2 * HOUR) == [one]
 
@@ -137,10 +137,10 @@ class TestAttempts:
     def test_an_old_run_does_not_fail_for_a_new_one_or_for_one_that_is_done(self):
         one = listed("a")
         ledger, _ = take(with_seen(Ledger(), [one], 0), one, "content")
-        assert failed(ledger, {"content": ("another", "why")}, HOUR, 1) is ledger
+        assert with_failed(ledger, {"content": ("another", "why")}, HOUR, 1) is ledger
         done = Release(status="done", since=1, name="a", reference="ref-a", run="run")
         assert (
-            failed(settled(ledger, "content", "content", done), {"content": ("run", "why")}, HOUR, 1).releases[
+            with_failed(with_done(ledger, "content", "content", done), {"content": ("run", "why")}, HOUR, 1).releases[
                 "content"
             ]
             == done
@@ -149,31 +149,31 @@ class TestAttempts:
     def test_one_that_was_given_up_and_ends_well_after_all_is_done(self):
         one = listed("a")
         ledger, _ = take(with_seen(Ledger(), [one], 0), one, "content")
-        ledger = failed(ledger, {"content": ("run", "broken off")}, HOUR, 1)
+        ledger = with_failed(ledger, {"content": ("run", "broken off")}, HOUR, 1)
         done = Release(status="done", since=2, name="a", reference="ref-a", run="run")
-        ledger = settled(ledger, "content", "content", done)
+        ledger = with_done(ledger, "content", "content", done)
         assert due(ledger, [one], 10**12) == []
 
-    @pytest.mark.parametrize(("passed", "date", "is_outranked"), [(True, 6, True), (True, 4, False), (False, 6, False)])
-    def test_one_is_outranked_by_a_newer_one_that_is_done_and_passed(self, passed, date, is_outranked):
+    @pytest.mark.parametrize(("passed", "date", "is_late"), [(True, 6, True), (True, 4, False), (False, 6, False)])
+    def test_one_is_superseded_by_a_newer_one_that_is_done_and_passed(self, passed, date, is_late):
         other, one = listed("other", appeared=date), listed("one", appeared=5)
         ledger, _ = take(with_seen(Ledger(), [other, one], 0), other, "its content")
         done = ledger.releases["its content"].model_copy(update={"status": "done", "passed": passed})
-        ledger, _ = take(settled(ledger, "its content", "its content", done), one, "content", run="second")
-        assert outranked(ledger, "content") is is_outranked
+        ledger, _ = take(with_done(ledger, "its content", "its content", done), one, "content", run="second")
+        assert superseded(ledger, "content") is is_late
 
     def test_names_decide_which_is_newer_where_dates_do_not(self):
         ones = [listed("step9"), listed("step10")]
         ledger, _ = take(with_seen(Ledger(), ones, 0), ones[1], "ten")
         ledger, _ = take(ledger, ones[0], "nine", run="second")
-        assert not outranked(ledger, "nine")
+        assert not superseded(ledger, "nine")
         done = ledger.releases["ten"].model_copy(update={"status": "done", "passed": True})
-        assert outranked(settled(ledger, "ten", "ten", done), "nine")
+        assert superseded(with_done(ledger, "ten", "ten", done), "nine")
 
     def test_files_that_were_replaced_after_they_were_taken_are_what_is_done_and_the_others_are_due(self):
         one = listed("a")
         ledger, _ = take(with_seen(Ledger(), [one], 0), one, "content")
-        ledger = settled(ledger, "content", "other", Release(status="done", since=2, name="a", reference="ref-a"))
+        ledger = with_done(ledger, "content", "other", Release(status="done", since=2, name="a", reference="ref-a"))
         assert set(ledger.releases) == {"other"}
         assert due(ledger, [one], 3) == [one]
 
@@ -207,20 +207,20 @@ class Ticks(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.ledger, self.now, self.runs = Ledger(), 0, 0
-        self.places: dict[str, tuple[str, int]] = {}
+        self.contents: dict[str, tuple[str, int]] = {}
         self.attempts: list[Attempt] = []
         self.done: list[str] = []
 
     def listing(self):
-        return [listed(name, state=f"{content}-{touched}") for name, (content, touched) in self.places.items()]
+        return [listed(name, state=f"{content}-{touched}") for name, (content, touched) in self.contents.items()]
 
     @rule(name=st.sampled_from("abcd"), content=st.sampled_from("1234"), touched=st.integers(0, 1))
     def appears(self, name, content, touched):
-        self.places[name] = (content, touched)
+        self.contents[name] = (content, touched)
 
     @rule(name=st.sampled_from("abcd"))
     def goes_away(self, name):
-        self.places.pop(name, None)
+        self.contents.pop(name, None)
 
     @rule(wait=st.integers(0, 4 * HOUR), is_killed=st.booleans())
     def tick(self, wait, is_killed):
@@ -228,9 +228,9 @@ class Ticks(RuleBasedStateMachine):
         ones = self.listing()
         ledger = with_seen(self.ledger, ones, self.now)
         over = {digest: (one.run, "over") for digest, one in ledger.releases.items() if overdue(one, HOUR, self.now)}
-        ledger = self.ledger = failed(ledger, over, HOUR, self.now)
+        ledger = self.ledger = with_failed(ledger, over, HOUR, self.now)
         for one in due(ledger, ones, self.now):
-            digest = self.places[one.name][0]
+            digest = self.contents[one.name][0]
             self.runs += 1
             after, took = take(ledger, one, digest, now=self.now, run=f"run {self.runs}")
             if is_killed:  # before the exchange
@@ -246,7 +246,7 @@ class Ticks(RuleBasedStateMachine):
         if self.attempts:
             attempt = self.attempts.pop(number % len(self.attempts))
             done = Release(status="done", since=self.now, name="x", reference="x", run=attempt.run)
-            self.ledger = settled(self.ledger, attempt.digest, attempt.content, done)
+            self.ledger = with_done(self.ledger, attempt.digest, attempt.content, done)
             self.done.append(attempt.content)
 
     @rule(number=st.integers(0, 20))
@@ -268,7 +268,7 @@ class Ticks(RuleBasedStateMachine):
         for _ in range(12):
             self.tick(wait=LONGEST_WAIT_S, is_killed=False)
             self.ends_well(0)
-        assert {content for content, _ in self.places.values()} <= set(self.done)
+        assert {content for content, _ in self.contents.values()} <= set(self.done)
 
 
 TestTicks = Ticks.TestCase
@@ -312,7 +312,7 @@ class TestInTheStore:
         names = {f"allenai/OLMo-2-1124-7B@stage1-step{n}-tokens{n}B": n for n in range(10_000)}
         ledger = Ledger(
             names={
-                name: Sighting(
+                name: Discovery(
                     state=f"{n:040x}", seen=10**9 + n, appeared=10**9 + n, release=f"{n % 100:064x}" * (n < 100)
                 )
                 for name, n in names.items()

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from components.errors import BadParameter, BadReference, ServiceUnavailable
-from components.watch.places import open_place
+from components.watch.locations import open_location
 from tests.support.fakehub import server  # noqa: F401 - a fixture
 from tests.support.tinymodels import make_checkpoint
 
@@ -15,7 +15,7 @@ from tests.support.tinymodels import make_checkpoint
 
 
 def listing(releases):
-    return {one.name: one for one in open_place(releases).listed()}
+    return {one.name: one for one in open_location(releases).listed()}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ class TestAFolder:
 
     def test_one_that_is_not_there_is_not_an_empty_one(self, tmp_path):
         with pytest.raises(BadReference, match="cannot be read"):
-            open_place(str(tmp_path / "unmounted")).listed()
+            open_location(str(tmp_path / "unmounted")).listed()
 
     def test_ten_thousand_are_listed_in_seconds(self, tmp_path):
         for number in range(10_000):
@@ -125,7 +125,7 @@ class TestTheHub:
         assert found["org/model@step9"].reference == f"org/model@{commits['step9']}"
 
     def test_it_takes_one_request_and_one_for_each_date(self, hub, commits):
-        place = open_place("hub:org/model@step*")
+        place = open_location("hub:org/model@step*")
         found = place.listed()
         assert len(hub.seen) == 1
         assert {one.appeared for one in found} == {None}
@@ -140,7 +140,7 @@ class TestTheHub:
         hub.add("org/other", model)
         hub.add("another/OLMo-9", model)
         hub.add("org/OLMo-private", model, private=True)
-        found = open_place("hub:org/OLMo-*").listed()
+        found = open_location("hub:org/OLMo-*").listed()
         assert [one.name for one in found] == [f"org/OLMo-{number}" for number in (4, 3, 2, 1, 0)]
         assert found[0].appeared - found[1].appeared == 86_400
         assert found[0].reference == f"org/OLMo-4@{hub.repos['org/OLMo-4'].branches['main']}"
@@ -222,7 +222,7 @@ class TestTheHub:
 
 
 def test_the_demos_releases_are_listed_without_being_made():
-    found = open_place("demo:release-?").listed()
+    found = open_location("demo:release-?").listed()
     assert [one.name for one in found] == [f"demo:release-{number}" for number in range(1, 6)]
     assert sorted(found, key=lambda one: one.appeared) == found
 
@@ -238,10 +238,10 @@ def test_names_of_the_demo_are_those_that_it_makes():
 )
 def test_what_names_no_place_is_refused(releases):
     with pytest.raises(BadParameter, match="releases is"):
-        open_place(releases)
+        open_location(releases)
 
 
 @pytest.mark.parametrize("releases", ["s3://", "s3://bucket/../other", "s3://UPPER/x"])
 def test_what_is_no_address_in_a_bucket_is_refused(releases):
     with pytest.raises(BadReference):
-        open_place(releases)
+        open_location(releases)

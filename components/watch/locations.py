@@ -25,7 +25,7 @@ _MODELS = re.compile(r"(?P<account>[\w.-]+)/(?P<pattern>[\w.*?!\[\]-]+)(,(?P<tag
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Location:
     """Where releases appear."""
 
     listed: Callable[[], list[Listed]]
@@ -34,35 +34,33 @@ class Place:
     """When something appeared whose date the list does not have; it may cost a request."""
 
 
-def open_place(releases: str) -> Place:
-    """The place that the parameter `releases` names; nothing is looked at yet.
+def open_location(releases: str) -> Location:
+    """The location that the parameter `releases` names; nothing is looked at yet.
 
     Raises:
         BadParameter: it names none.
-        BadReference: it is no address in a bucket.
+        BadReference: it is not an address in a bucket.
     """
     if releases.startswith(HUB_PREFIX):
         return _on_hub(releases.removeprefix(HUB_PREFIX))
     if releases.startswith(DEMO_PREFIX):
-        return Place(listed=lambda: _demo(releases.removeprefix(DEMO_PREFIX)))
+        return Location(listed=lambda: _demo(releases.removeprefix(DEMO_PREFIX)))
     if releases.startswith("s3://"):
-        place = Bucket.at(releases)
-        return Place(listed=lambda: list(_prefixes(place)))
+        bucket = Bucket.at(releases)
+        return Location(listed=lambda: list(_prefixes(bucket)))
     if not releases or "://" in releases:
-        raise BadParameter(f"releases is {releases[:300]!r}, which is no place where releases appear", hint=HINT)
-    return Place(listed=lambda: list(_folders(Path(releases).expanduser().absolute())))
+        raise BadParameter(f"releases is {releases[:300]!r}, which names no place where releases appear", hint=HINT)
+    return Location(listed=lambda: list(_folders(Path(releases).expanduser().absolute())))
 
 
-def _on_hub(text: str) -> Place:
-    from components.watch import hub as hub_places
+def _on_hub(text: str) -> Location:
+    from components.watch import hub as hub
 
     branches, models = _REVISIONS.fullmatch(text), _MODELS.fullmatch(text)
     if branches:
-        return Place(
-            listed=lambda: hub_places.revisions(branches["repo"], branches["pattern"]), date_of=hub_places.date_of
-        )
+        return Location(listed=lambda: hub.revisions(branches["repo"], branches["pattern"]), date_of=hub.date_of)
     if models:
-        return Place(listed=lambda: hub_places.models(models["account"], models["pattern"], models["tag"] or ""))
+        return Location(listed=lambda: hub.models(models["account"], models["pattern"], models["tag"] or ""))
     raise BadParameter(f"releases is {HUB_PREFIX}{text[:300]}, which names nothing on the hub", hint=HINT)
 
 
@@ -77,7 +75,7 @@ def _demo(pattern: str) -> list[Listed]:
 
 
 def _folders(parent: Path) -> Iterator[Listed]:
-    """The checkpoints directly in a folder. A missing folder is an error: an unmounted disk is no empty place."""
+    """The checkpoints directly in a folder. A missing folder is an error: an unmounted disk is not an empty folder."""
     with reading_errors(parent):
         children = sorted(entry.path for entry in os.scandir(parent) if not entry.name.startswith("."))
     for path in children:
@@ -101,18 +99,18 @@ def _stats(folder: str) -> dict[str, tuple[int, int, int]]:
     return {name: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
-def _prefixes(place: Bucket) -> Iterator[Listed]:
+def _prefixes(bucket: Bucket) -> Iterator[Listed]:
     """The checkpoints directly below a prefix, from one list of all objects."""
     found: dict[str, dict[str, list[object]]] = {}
     moments: dict[str, int] = {}
-    for entry in place.objects():
+    for entry in bucket.objects():
         folder, slash, name = entry.key.partition("/")
         if slash and _is_file(name):
             found.setdefault(folder, {})[name] = [name, entry.size, entry.etag]
             if name == CONFIG:
                 moments[folder] = int(entry.modified.timestamp())
     for folder, moment in moments.items():
-        uri = place.under(folder).uri
+        uri = bucket.under(folder).uri
         yield Listed(name=uri, reference=uri, state=digest_of(sorted(found[folder].values())), appeared=moment)
 
 

@@ -7,16 +7,17 @@ from types import SimpleNamespace
 import pytest
 
 from components.errors import BadParameter, BadReference, ServiceUnavailable
-from components.steps.find_release_run import check_watch
 from components.store.store import open_store
 from components.transfer.scale import parse_scale
 from components.watch import judge as judging
-from components.watch import tick as ticking
+from components.watch import polling
+from components.watch.find import check_watch
 from components.watch.judge import Judgement, judge, open_subject
-from components.watch.ledger import read_ledger
+from components.watch.ledger import Ledger, Listed, read_ledger, with_seen
+from components.watch.ledger import taken as taken_by
+from components.watch.locations import Location, open_location
 from components.watch.page import markdown
-from components.watch.places import Place, open_place
-from components.watch.tick import Heard, Run, tick
+from components.watch.polling import PipelineRun, RunOutcome, Watched, decide, poll
 from tests.support.fakehub import server  # noqa: F401 - a fixture
 from tests.support.releases_world import make_world, near
 from tests.support.tinymodels import make_checkpoint
@@ -43,19 +44,16 @@ def watch(world):
         store=store,
     )
 
-    def once(ended=lambda release: Heard(), place=None, look=None, run=None):
+    def once(ended=lambda release: RunOutcome(), location=None, look=None, run=None):
         hour = next(hours)
-        return tick(
-            store=store,
+        watched = Watched(
             key=subject.key,
             about={"what": "test"},
-            place=place or open_place(str(world / "releases")),
-            look=look or (lambda reference: judge(reference, subject, store)),
-            run=Run(id=run or f"run {hour}", tracked=f"mlflow {hour}"),
-            ended=ended,
+            location=location or open_location(str(world / "releases")),
+            judge=look or (lambda reference: judge(reference, subject, store)),
             retry_after_s=12 * HOUR,
-            now=hour * HOUR,
         )
+        return poll(store, watched, PipelineRun(id=run or f"run {hour}", tracked=f"mlflow {hour}"), ended, hour * HOUR)
 
     return once
 
@@ -179,10 +177,10 @@ def test_a_tick_that_is_started_again_goes_on_with_what_it_took(world, watch):
 def test_an_attempt_that_mlflow_calls_over_is_told_once_and_made_again_when_its_time_has_come(world, watch):
     near(world / "base", world / "releases/r1", seed=10)
     watch()
-    over = watch(ended=lambda release: Heard(over="no memory left"))
+    over = watch(ended=lambda release: RunOutcome(over="no memory left"))
     assert names(over) == {"r1": "failed"}
     assert over.events[0]["reason"] == "no memory left"
-    quiet = [watch(ended=lambda release: Heard(over="no memory left")) for _ in range(10)]
+    quiet = [watch(ended=lambda release: RunOutcome(over="no memory left")) for _ in range(10)]
     assert [found.events for found in quiet] == [[]] * 10
     assert [taken(found) for found in quiet] == [""] * 10
     again = watch()
@@ -202,7 +200,7 @@ def test_an_attempt_that_nobody_hears_of_again_is_taken_for_broken_off(world, wa
 def test_an_attempt_whose_run_goes_on_is_given_a_week(world, watch):
     near(world / "base", world / "releases/r1", seed=10)
     watch()
-    alive = [watch(ended=lambda release: Heard(goes_on=True)) for _ in range(7 * 24)]
+    alive = [watch(ended=lambda release: RunOutcome(goes_on=True)) for _ in range(7 * 24)]
     assert [names(found) for found in alive] == [{}] * (7 * 24 - 1) + [{"r1": "failed"}]
     assert [found.taken for found in alive] == [""] * (7 * 24)
 
@@ -257,7 +255,7 @@ def test_a_place_that_cannot_be_listed_fails_the_tick_and_changes_nothing(world,
         raise ServiceUnavailable("the hub is down", hint="wait")
 
     with pytest.raises(ServiceUnavailable):
-        watch(place=Place(listed=down))
+        watch(location=Location(listed=down))
     assert not (open_store().root / "results/ledger").exists()
 
 
@@ -265,7 +263,7 @@ def test_a_look_that_takes_long_is_gone_on_with_in_the_next_tick(world, watch, m
     for number in range(3):
         make_checkpoint(world / f"releases/wide-{number}", seed=number, hidden=64)
     clock = iter(range(0, 10**6, 400))
-    monkeypatch.setattr(ticking, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(polling, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     found = watch()
     assert set(names(found)) == {"wide-2"}
     assert found.skipped == ["2 more are looked at in the next tick"]
@@ -274,7 +272,7 @@ def test_a_look_that_takes_long_is_gone_on_with_in_the_next_tick(world, watch, m
 
 def test_dates_that_cost_a_request_are_asked_for_once_and_for_a_few(world, watch):
     asked = []
-    place = open_place(str(world / "releases"))
+    place = open_location(str(world / "releases"))
     for number in range(3):
         near(world / "base", world / f"releases/r{number}", seed=10 + number)
 
@@ -282,9 +280,9 @@ def test_dates_that_cost_a_request_are_asked_for_once_and_for_a_few(world, watch
         asked.append(one.name)
         return {"r0": 300, "r1": 200, "r2": 100}[one.name.rsplit("/")[-1]]
 
-    undated = [ticking.Listed(name=o.name, reference=o.reference, state=o.state) for o in place.listed()]
-    dated = Place(listed=lambda: undated, date_of=date_of)
-    assert [taken(watch(place=dated)) for _ in range(3)] == ["r0", "r1", "r2"]
+    undated = [Listed(name=o.name, reference=o.reference, state=o.state) for o in place.listed()]
+    dated = Location(listed=lambda: undated, date_of=date_of)
+    assert [taken(watch(location=dated)) for _ in range(3)] == ["r0", "r1", "r2"]
     assert len(asked) == 3
 
 
@@ -374,17 +372,17 @@ class TestOnTheHub:
             folder = near(world / "base", world / f"r{number}", seed=10 + number)
             date = f"2025-01-0{day}T00:00:00.000Z"
             commits[number] = hub.add("org/model", folder, branch=f"r{number}", date=date)
-        place = open_place("hub:org/model@r*")
-        found = [watch(place=place) for _ in range(4)]
+        place = open_location("hub:org/model@r*")
+        found = [watch(location=place) for _ in range(4)]
         assert [taken(one) for one in found] == ["model@r2", "model@r3", "model@r1", ""]
         assert found[0].ledger.releases[found[0].taken].reference == f"org/model@{commits[2]}"
 
     def test_a_tick_with_nothing_new_asks_the_hub_once(self, world, watch, hub):
         hub.add("org/model", near(world / "base", world / "r1", seed=11))
-        place = open_place("hub:org/*")
-        watch(place=place)
+        place = open_location("hub:org/*")
+        watch(location=place)
         before = len(hub.seen)
-        watch(place=place)
+        watch(location=place)
         assert len(hub.seen) == before + 1
 
     def test_weights_are_known_by_the_hubs_digest_and_are_the_same_release_in_a_folder(
@@ -398,7 +396,7 @@ class TestOnTheHub:
         )
         folder = near(world / "base", world / "r1", seed=11)
         hub.add("org/model", folder)
-        first = watch(place=open_place("hub:org/model@main"))
+        first = watch(location=open_location("hub:org/model@main"))
         assert read
         assert "model.safetensors" not in read
         shutil.copytree(folder, world / "releases/r1")
@@ -406,3 +404,31 @@ class TestOnTheHub:
         assert second.taken == ""
         assert second.ledger.counts(second.names) == {"running": 1}
         assert set(second.ledger.releases) == {first.taken}
+
+
+class TestDeciding:
+    """What a tick notes, as a pure function of the ledger and what was heard."""
+
+    NOW = 20 * HOUR
+
+    def decided(self, outcomes, *, run="second", now=NOW):
+        one = Listed(name="r1", reference="r1", state="1")
+        ledger, _ = taken_by(with_seen(Ledger(), [one], 0), one, "content", now=0, run="first", tracked="mlflow")
+        return decide(ledger, [one], outcomes, now, run=PipelineRun(id=run, tracked=""), retry_after_s=12 * HOUR)
+
+    def test_an_attempt_that_is_over_is_noted_with_its_reason(self):
+        decision = self.decided({"first": RunOutcome(over="no memory left")})
+        assert decision.events == ({"release": "r1", "happened": "failed", "reason": "no memory left"},)
+        assert decision.ledger.releases["content"].status == "failed"
+
+    def test_one_that_goes_on_and_one_that_began_meanwhile_are_left_alone(self):
+        for outcomes in ({"first": RunOutcome(goes_on=True)}, {}):
+            decision = self.decided(outcomes)
+            assert (decision.events, decision.candidates, decision.taken) == ((), (), "")
+
+    def test_one_of_this_run_is_gone_on_with(self):
+        assert self.decided({"first": RunOutcome(over="killed")}, run="first").taken == "content"
+
+    def test_one_that_nothing_is_known_of_is_broken_off_after_its_time(self):
+        assert self.decided({"first": RunOutcome()}, now=11 * HOUR).events == ()
+        assert "not come to an end in time" in self.decided({"first": RunOutcome()}).events[0]["reason"]
