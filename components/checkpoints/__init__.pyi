@@ -6,7 +6,6 @@ from .blocks import read_block as read_block
 from .description import check_at_rest as check_at_rest
 from .description import check_digest as check_digest
 from .description import describe as describe
-from .description import described as described
 from .description import digest_of_file as digest_of_file
 from .description import fingerprint as fingerprint
 from .description import identify as identify

@@ -15,17 +15,24 @@ def describe(
     layout: Layout,
     *,
     name: str,
-    uri: str,
     files: tuple[File, ...],
     origin: dict[str, str],
     derivation: Derivation | None = None,
 ) -> Checkpoint:
-    """Make the manifest of the files that `layout` describes."""
+    """Make the manifest of a checkpoint that lies at the source of its layout.
+
+    Args:
+        layout: What its headers and JSON files say.
+        name: What people call it.
+        files: Its files with their digests.
+        origin: Where its bytes came from, empty for what was made here.
+        derivation: How it was made from others, if it was.
+    """
     shapes = sorted((name, list(tensor.entry.shape)) for name, tensor in layout.tensors.items())
     files = tuple(sorted(files, key=lambda file: file.path))
     return Checkpoint(
         name=name,
-        uri=uri,
+        uri=layout.source.uri,
         digest=content_digest(files),
         files=files,
         architecture=layout.architecture,
@@ -58,32 +65,28 @@ def digest_of_file(source: Source, path: str, size: int, advance: Advance = lamb
     return sha256.hexdigest()
 
 
-def identify(layout: Layout) -> Checkpoint:
-    """Describe a checkpoint by reading every byte of it.
+def identify(layout: Layout, digests: dict[str, str] | None = None) -> Checkpoint:
+    """Describe a checkpoint by the digests of all its files.
+
+    Args:
+        layout: Of the checkpoint.
+        digests: sha256 by path, where every file was read already; without them every byte is read here.
 
     Raises:
         DigestMismatch: a file is not what the manifest beside it says.
     """
     source = layout.source
-    with Progress(f"reading {source.name}", sum(file.size for file in layout.files)) as progress:
-        digests = {file.path: digest_of_file(source, file.path, file.size, progress.advance) for file in layout.files}
-    return described(layout, digests)
-
-
-def described(layout: Layout, digests: dict[str, str]) -> Checkpoint:
-    """Describe a checkpoint whose files came to these digests.
-
-    Raises:
-        DigestMismatch: a file is not what the manifest beside it says.
-    """
-    source = layout.source
+    if digests is None:
+        with Progress(f"reading {source.name}", sum(file.size for file in layout.files)) as progress:
+            digests = {
+                file.path: digest_of_file(source, file.path, file.size, progress.advance) for file in layout.files
+            }
     for file in layout.files:
         if file.sha256 is not None:
             check_digest(f"{source.reference}/{file.path}", file.sha256, digests[file.path])
     return describe(
         layout,
         name=source.name,
-        uri=source.uri,
         files=tuple(File(path=file.path, size=file.size, sha256=digests[file.path]) for file in layout.files),
         origin=source.origin,
         derivation=source.manifest.derivation if source.manifest else None,

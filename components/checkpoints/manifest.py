@@ -112,6 +112,10 @@ class Checkpoint(BaseModel):
             for file in self.files
         )
 
+    def moved_to(self, uri: str) -> "Checkpoint":
+        """The manifest of the same files at another location."""
+        return self.model_copy(update={"uri": uri})
+
     def missing_error(self) -> BadReference:
         """The error where its files cannot be found."""
         return BadReference(

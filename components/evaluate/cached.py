@@ -6,7 +6,7 @@ from components.checkpoints import Checkpoint, digest_of
 from components.evaluate.harness import evaluate, find_harness
 from components.evaluate.suite import Suite
 from components.judging import Evaluation
-from components.store import Store, get_document, local_copy
+from components.store import Store, local_copy
 
 
 def evaluate_in_store(checkpoint: Checkpoint, suite: Suite, store: Store) -> Evaluation:
@@ -19,12 +19,9 @@ def evaluate_in_store(checkpoint: Checkpoint, suite: Suite, store: Store) -> Eva
     schema = Evaluation.model_fields["schema_version"].default
     key = digest_of([schema, checkpoint.digest, suite.digest, harness.identity])
 
-    def recall() -> Evaluation | None:
-        return get_document(store, "evaluation", key, Evaluation)
-
     def make(scratch: Path) -> Evaluation:
         with local_copy(checkpoint, store) as model:
-            made = evaluate(
+            return evaluate(
                 model=model,
                 model_name=checkpoint.name,
                 model_digest=checkpoint.digest,
@@ -32,7 +29,6 @@ def evaluate_in_store(checkpoint: Checkpoint, suite: Suite, store: Store) -> Eva
                 harness=harness,
                 scratch=scratch,
             )
-        store.put("evaluation", key, made.model_dump_json())
-        return made
 
-    return store.get_or_create(f"evaluate-{key}", recall, make).model_copy(update={"model_name": checkpoint.name})
+    found = store.get_or_create_document("evaluation", key, Evaluation, make)
+    return found.model_copy(update={"model_name": checkpoint.name})

@@ -44,15 +44,11 @@ def finetune_in_store(base: Checkpoint, recipe: Recipe, dataset: str, store: Sto
         if not output.is_dir():  # complete where it is there: an earlier try trained it and could not publish it
             with local_copy(base, store) as folder:
                 train(folder, output, work / "scratch")
-        made = identify(read_layout(FolderSource(path=output))).model_copy(
+        return identify(read_layout(FolderSource(path=output))).model_copy(
             update={"name": f"{base.name}-{recipe.name}", "origin": {}, "derivation": recorded}
         )
-        store.put("fine-tune", derivation.key, made.digest)
-        return store.publish_folder(output, made)
 
-    return store.get_or_create(
-        f"fine-tune-{derivation.key}", lambda: store.get_checkpoint("fine-tune", derivation.key), make
-    )
+    return store.get_or_create_checkpoint("fine-tune", derivation.key, make)
 
 
 def _look_at(dataset: Dataset, tracker: Tracker) -> Survey:

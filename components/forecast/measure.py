@@ -7,7 +7,7 @@ from components.checkpoints import Checkpoint, digest_of
 from components.errors import StorageFull
 from components.forecast.not_measured import NotMeasured
 from components.forecast.verdict import ConnectivityLine, Forecast, forecast_by_statistics
-from components.store import Store, get_document, local_copy
+from components.store import Store, local_copy
 from components.tracking import Step
 from components.transfer import Statistics
 
@@ -48,13 +48,11 @@ def _line(source: Checkpoint, target: Checkpoint, store: Store) -> ConnectivityL
 
         try:
             with local_copy(source, store) as start, local_copy(target, store) as end:
-                made = measure_line(start, end)
+                return measure_line(start, end)
         except StorageFull as error:
             raise NotMeasured(error.problem) from None
-        store.put("line", key, made.model_dump_json())
-        return made
 
-    return store.get_or_create(f"line-{key}", lambda: get_document(store, "line", key, ConnectivityLine), make)
+    return store.get_or_create_document("line", key, ConnectivityLine, make)
 
 
 def record(found: Forecast, run: Step) -> None:

@@ -69,11 +69,9 @@ def _through(store: Store, release: Path, make: Callable[[], None]) -> None:
         make()
         output = work / release.name
         shutil.copytree(release, output, dirs_exist_ok=True)
-        made = identify(read_layout(FolderSource(path=output)))
-        store.put("demo", key, made.digest)
-        return store.publish_folder(output, made)
+        return identify(read_layout(FolderSource(path=output)))
 
-    made = store.get_or_create(f"demo-{key}", lambda: store.get_checkpoint("demo", key), share)
+    made = store.get_or_create_checkpoint("demo", key, share)
     if not release.is_dir():
         release.parent.mkdir(parents=True, exist_ok=True)
         with store.local(made) as copy, TemporaryDirectory(dir=release.parent, prefix=f".{release.name}-") as scratch:

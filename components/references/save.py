@@ -1,7 +1,7 @@
 """A checkpoint from where it is into the store: every byte verified, complete or not there at all."""
 
 import json
-from pathlib import Path
+from dataclasses import replace
 
 from components.checkpoints import (
     Checkpoint,
@@ -15,7 +15,7 @@ from components.checkpoints import (
     read_layout,
 )
 from components.references.open import open_source
-from components.store import Store, copy_files, write_file
+from components.store import CheckpointWriter, Store, copy_files, write_file
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
@@ -30,16 +30,12 @@ def save_checkpoint(reference: str, store: Store) -> Checkpoint:
     layout = read_layout(source)
     # Not its reference: one commit of the hub can have two, and is saved once.
     key = fingerprint(layout)
-    saved = store.get_or_create(
-        f"save-{key}",
-        lambda: store.get_checkpoint("saved", key),
-        lambda work: _save(layout, work, store, key),
-    )
+    saved = store.get_or_create_checkpoint("saved", key, lambda workdir: _save(layout, store.writer(workdir)))
     return saved.model_copy(update={"name": source.name, "origin": source.origin})
 
 
-def _save(layout: Layout, work: Path, store: Store, key: str) -> Checkpoint:
-    source, writer = layout.source, store.writer(work)
+def _save(layout: Layout, writer: CheckpointWriter) -> Checkpoint:
+    source = layout.source
     tokenizer_config = _with_pad_token(source, layout.files)
     plain = tuple(file for file in layout.files if tokenizer_config is None or file.path != TOKENIZER_CONFIG)
     kept = copy_files(source, plain, writer)
@@ -47,17 +43,14 @@ def _save(layout: Layout, work: Path, store: Store, key: str) -> Checkpoint:
     if tokenizer_config is not None:
         kept += (write_file(writer, TOKENIZER_CONFIG, tokenizer_config),)
     same = source.manifest if tokenizer_config is None else None
-    saved = describe(
-        read_layout(writer.source),
+    # What was copied is what the layout was read from: its headers need not be read again.
+    return describe(
+        replace(layout, source=writer.source),
         name=source.name,
-        uri="",
         files=kept,
         origin=source.origin,
         derivation=same.derivation if same else None,
     )
-    # Remembered first: what is remembered counts only when it is there too, and so is never saved twice.
-    store.put("saved", key, saved.digest)
-    return store.publish(work, saved)
 
 
 def _with_pad_token(source: Source, files: tuple[SourceFile, ...]) -> bytes | None:

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from components.checkpoints import MANIFEST, PICKLE_SUFFIXES, Checkpoint, SourceFile, belongs, is_plain
 from components.errors import BadCheckpoint, BadReference
@@ -17,6 +18,11 @@ class FolderSource:
     path: Path
     bare: bool = False
     """Whether the files are to be taken as they are, whatever manifest is there: it is of another try."""
+
+    @classmethod
+    def at(cls, uri: str) -> "FolderSource":
+        """The folder of a `file://` URI."""
+        return cls(path=Path(unquote(urlsplit(uri).path)))
 
     @cached_property
     def manifest(self) -> Checkpoint | None:

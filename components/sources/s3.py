@@ -13,6 +13,15 @@ from components.s3 import Absent, Bucket
 class S3Source:
     """A prefix of a bucket as the source of a checkpoint (see `components.checkpoints.Source`)."""
 
+    @classmethod
+    def at(cls, uri: str) -> "S3Source":
+        """The prefix that `s3://bucket/prefix` names.
+
+        Raises:
+            BadReference: it is no such address.
+        """
+        return cls(Bucket.at(uri))
+
     def __init__(self, location: Bucket, *, bare: bool = False) -> None:
         """Open the source.
 
@@ -33,7 +42,7 @@ class S3Source:
             content = self.location.get(MANIFEST)
         except Absent:
             return None
-        return Checkpoint.parse(content, f"{self.reference}/{MANIFEST}").model_copy(update={"uri": self.reference})
+        return Checkpoint.parse(content, f"{self.reference}/{MANIFEST}").moved_to(self.uri)
 
     @property
     def reference(self) -> str:

@@ -1,3 +1,4 @@
+from .base import Store as Store
 from .copying import copy_files as copy_files
 from .copying import write_file as write_file
 from .folder.writer import FolderCheckpointWriter as FolderCheckpointWriter
@@ -5,8 +6,6 @@ from .folder.writer import staging_beside as staging_beside
 from .garbage import Garbage as Garbage
 from .locate import local_copy as local_copy
 from .locate import open_checkpoint as open_checkpoint
-from .store import Store as Store
-from .store import get_document as get_document
 from .store import open_store as open_store
 from .writer import CheckpointWriter as CheckpointWriter
 from .writer import FileWriter as FileWriter

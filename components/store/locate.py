@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from components.checkpoints import MANIFEST, Checkpoint, Source, or_none_if_damaged
-from components.s3 import Bucket
 from components.sources import FolderSource, S3Source
-from components.store.store import Store, open_store
+from components.store.base import Store
+from components.store.store import open_store
 
 
 def open_checkpoint(checkpoint: Checkpoint) -> Source:
@@ -44,13 +43,12 @@ def local_copy(checkpoint: Checkpoint, store: Store) -> Iterator[Path]:
 
 def _where_it_says(checkpoint: Checkpoint, store: Store) -> Source | None:
     """The place that a manifest names, if this very checkpoint is there."""
-    url = urlsplit(checkpoint.uri)
     source: FolderSource | S3Source
-    if url.scheme == "file":
-        source = FolderSource(path=Path(unquote(url.path)))
+    if checkpoint.uri.startswith("file:"):
+        source = FolderSource.at(checkpoint.uri)
     # A manifest may come from anyone, and our credentials are for our store.
-    elif url.scheme == "s3" and checkpoint.uri.startswith(f"{store.uri}/"):
-        source = S3Source(Bucket.at(checkpoint.uri))
+    elif checkpoint.uri.startswith("s3://") and checkpoint.uri.startswith(f"{store.uri}/"):
+        source = S3Source.at(checkpoint.uri)
     else:
         return None
     return source if source.manifest and source.manifest.digest == checkpoint.digest else None
@@ -58,9 +56,8 @@ def _where_it_says(checkpoint: Checkpoint, store: Store) -> Source | None:
 
 def _without_manifest(checkpoint: Checkpoint, store: Store) -> FolderSource:
     """The folder that a manifest names, where it has no manifest of its own that says otherwise."""
-    url = urlsplit(checkpoint.uri)
-    path = Path(unquote(url.path))
-    if url.scheme == "file" and path.is_dir() and not (path / MANIFEST).is_file():
-        return FolderSource(path=path)
+    source = FolderSource.at(checkpoint.uri)
+    if checkpoint.uri.startswith("file:") and source.path.is_dir() and not (source.path / MANIFEST).is_file():
+        return source
     _where_it_says(checkpoint, store)  # raises what is wrong with a manifest that is there and damaged
     raise checkpoint.missing_error()

@@ -15,7 +15,6 @@ from components.checkpoints import (
     check_digest,
     derive,
     describe,
-    described,
     digest_of,
     digest_of_file,
     identify,
@@ -28,7 +27,6 @@ from components.store import (
     CheckpointWriter,
     FolderCheckpointWriter,
     Store,
-    get_document,
     open_checkpoint,
     staging_beside,
     write_file,
@@ -79,7 +77,7 @@ class TransferInput:
             if file.path not in weights
         }
         if self.manifest is None:
-            return described(self.layout, digests)
+            return identify(self.layout, digests)
         for file in self.manifest.files:
             check_digest(f"{source.reference}/{file.path}", file.sha256, digests[file.path])
         return self.manifest
@@ -163,9 +161,9 @@ def transfer_in_store(
     refuse_same(*(checkpoints[role].digest for role in ROLES))
     key = derivation(checkpoints, scale, dtype).key
 
-    def recall() -> tuple[Checkpoint, Statistics] | None:
+    def find() -> tuple[Checkpoint, Statistics] | None:
         checkpoint = store.get_checkpoint("transfer", key)
-        statistics = get_document(store, "transfer-statistics", key, Statistics)
+        statistics = store.get_document("transfer-statistics", key, Statistics)
         return (checkpoint, statistics) if checkpoint and statistics else None
 
     def make(work: Path) -> tuple[Checkpoint, Statistics]:
@@ -173,11 +171,9 @@ def transfer_in_store(
         transfer = Transfer(parents=parents, scale=scale, dtype=dtype, memory=settings.memory(), verified=None)
         checkpoint, statistics = _write(transfer, transfer.plan(), store.writer(work))
         store.put("transfer-statistics", key, statistics.model_dump_json())
-        # Remembered first: what is remembered counts only when it is there too, and so is never made twice.
-        store.put("transfer", key, checkpoint.digest)
-        return store.publish(work, checkpoint), statistics
+        return store.keep_checkpoint("transfer", key, checkpoint), statistics
 
-    return store.get_or_create(f"transfer-{key}", recall, make)
+    return store.get_or_create(f"transfer-{key}", find, make)
 
 
 def transfer_to_folder(transfer: Transfer, output: Path) -> tuple[Checkpoint, Statistics | None]:
@@ -204,7 +200,7 @@ def transfer_to_folder(transfer: Transfer, output: Path) -> tuple[Checkpoint, St
         staging = staging_beside(output, transfer.key)
         _check_space(plan, staging)
         checkpoint, statistics = _write(transfer, plan, FolderCheckpointWriter(staging))
-        checkpoint = checkpoint.model_copy(update={"name": output.name, "uri": output.as_uri()})
+        checkpoint = checkpoint.model_copy(update={"name": output.name}).moved_to(output.as_uri())
         write_durably(staging / MANIFEST, checkpoint.to_json())
         publish(staging, output)
         FolderCheckpointWriter(output).tidy()
@@ -250,7 +246,6 @@ def _write(transfer: Transfer, plan: TransferPlan, writer: CheckpointWriter) -> 
     checkpoint = describe(
         read_layout(writer.source),
         name=transfer.name,
-        uri="",
         files=tuple(files),
         origin={},
         derivation=derivation(parents, transfer.scale, transfer.dtype),

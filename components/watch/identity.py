@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.checkpoints import File, Layout, SourceFile, digest_of, digest_of_file, fingerprint
-from components.store import Store, get_document
+from components.store import Store
 from components.system import Progress
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -43,7 +43,7 @@ def identify_content(layout: Layout, store: Store) -> str:
         RecycleError: a file cannot be read.
     """
     state = fingerprint(layout)
-    known = get_document(store, IDENTITY, state, Identity)
+    known = store.get_document(IDENTITY, state, Identity)
     if known is None:
         files = [file for file in layout.files if is_content(file.path)]
         known = Identity(content=content_of(_with_digests(layout, files)))

@@ -46,7 +46,7 @@ def checkpoint(folder, **changes):
     source = FolderSource(path=make_checkpoint(folder, **changes))
     layout = read_layout(source)
     files = tuple(File(path=f.path, size=f.size, sha256=sha256_file(folder / f.path)) for f in layout.files)
-    return describe(layout, name=folder.name, uri=source.uri, files=files, origin={})
+    return describe(layout, name=folder.name, files=files, origin={})
 
 
 def suite(folder, *, answer="1", limit=4):

@@ -17,6 +17,7 @@ from components.errors import ProgramFailed
 from components.store.folder.store import FolderStore
 from components.tracking.step_context import EVENT_MARK
 from pipelines.local import run as local_run
+from tests.support.stores import checkpoints_in
 from tests.support.tinymodels import make_checkpoint
 from tests.support.tinysuites import write_suite
 
@@ -108,7 +109,7 @@ class World:
     def check_that_nothing_came_of_it(self):
         assert self.client.search_registered_models() == []
         assert not (self.home / "store/results/fine-tune").exists()
-        stored = FolderStore(root=self.home / "store").checkpoints()
+        stored = checkpoints_in(FolderStore(root=self.home / "store"))
         assert stored, "a base was saved before"
         assert [checkpoint for checkpoint in stored if checkpoint.derivation] == []
 

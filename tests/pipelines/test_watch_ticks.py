@@ -30,6 +30,7 @@ from components.watch.identity import content_of
 from components.watch.ledger import KIND, LONGEST_WAIT_S, Ledger, read_ledger
 from components.watch.record import Recycled, record_recycled
 from tests.support.releases_world import make_world, near
+from tests.support.stores import checkpoints_in
 from tests.support.tinymodels import make_checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -248,7 +249,7 @@ def test_every_release_is_recycled_onto_once_whatever_happens_to_the_ticks(world
     wanted = expected(world)
     assert set(ledger.releases) == wanted, "exactly the right releases were taken"
     assert {release.status for release in ledger.releases.values()} == {"done"}, "nothing was skipped"
-    made = [one for one in store.checkpoints() if one.derivation and one.derivation.method == "fine-tuning transfer"]
+    made = [one for one in checkpoints_in(store) if one.derivation and one.derivation.method == "fine-tuning transfer"]
     targets = [content_of(store.find(one.derivation.parents["target base"]).files) for one in made]
     assert sorted(targets) == sorted(wanted), "each was transferred once"
     recorded = [Path(one["taken"]).name for row in rows for one in row.found if one.get("recorded")]

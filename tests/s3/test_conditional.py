@@ -9,6 +9,7 @@ from components.references.save import save_checkpoint
 from components.s3.conditional import MARKER, _checked
 from components.store.store import open_store
 from tests.support.faulty_proxy import proxy, refusal, running_proxy  # noqa: F401 - fixtures
+from tests.support.stores import checkpoints_in
 from tests.support.tinymodels import make_checkpoint
 
 # ruff: noqa: F811 - fixtures are imported, and asked for by name
@@ -48,7 +49,7 @@ def test_who_reads_asks_nothing(proxy, bucket_store, model):
     proxy.reset()
     _checked.cache_clear()
     store = open_store()
-    assert store.checkpoints() == [saved]
+    assert checkpoints_in(store) == [saved]
     with store.local(saved):
         pass
     assert save_checkpoint(model, store) == saved

@@ -33,6 +33,7 @@ from components.store.locate import open_checkpoint
 from components.store.store import open_store
 from components.system import network
 from tests.support.fakehub import FakeHub, server  # noqa: F401 - a fixture
+from tests.support.stores import checkpoints_in
 from tests.support.tinymodels import make_checkpoint
 
 # ruff: noqa: F811 - fixtures are imported, and asked for by name
@@ -450,7 +451,7 @@ def test_a_save_that_was_killed_goes_on_where_it_was(hub, kind, tmp_path, reques
         time.sleep(0.01)
     process.kill()
     assert process.wait() == -signal.SIGKILL
-    assert open_store().checkpoints() == []
+    assert checkpoints_in(open_store()) == []
 
     hub.seen.clear()
     monkeypatch.setattr(copying, "BLOCK", 5 * MIB)

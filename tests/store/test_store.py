@@ -10,6 +10,7 @@ import time
 import tracemalloc
 import urllib.request
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,12 +39,13 @@ from components.store import copying
 from components.store.copying import copy_files
 from components.store.locate import local_copy, open_checkpoint
 from components.store.s3 import store as s3_store
-from components.store.s3.removal import MARK
+from components.store.s3.manifest import MARK
 from components.store.store import open_store
 from components.system.files import sha256_file
 from components.system.locks import exclusive_lock
 from components.transfer.plan import ROLES
 from tests.support.fakehub import FakeHub
+from tests.support.stores import checkpoints_in
 from tests.support.tinymodels import make_checkpoint
 
 MIB = 1 << 20
@@ -115,7 +117,7 @@ def places(store):
 
 
 def visible(store):
-    return {checkpoint.digest for checkpoint in store.checkpoints()}
+    return {checkpoint.digest for checkpoint in checkpoints_in(store)}
 
 
 def overwrite(checkpoint, path, data):
@@ -398,7 +400,7 @@ class TestBrokenOff:
                 os.kill(worker.pid, signal.SIGKILL)
                 kills += 1
             worker.join()
-            for checkpoint in store.checkpoints():
+            for checkpoint in checkpoints_in(store):
                 assert verify(store.source(checkpoint)).digest == checkpoint.digest
         assert kills
         saved = save_checkpoint(str(source), store)
@@ -465,7 +467,8 @@ class TestBrokenOff:
             layout = read_layout(FolderSource(path=source))
             kept = copy_files(layout.source, layout.files, writer)
             lie = tuple(file.model_copy(update={"size": file.size + 1}) for file in kept)
-            return store.publish(work, describe(layout, name="lie", uri="", files=lie, origin={}))
+            there = replace(layout, source=writer.source)
+            return store.publish(describe(there, name="lie", files=lie, origin={}))
 
         if isinstance(store, s3_store.S3Store):
             with pytest.raises(BadCheckpoint, match="damaged"):
@@ -590,12 +593,10 @@ class TestRepair:
             kept = tuple(
                 File(path=file.path, size=file.size, sha256=sha256_file(source / file.path)) for file in layout.files
             )
-            made = store.publish_folder(work / "model", describe(layout, name="model", uri="", files=kept, origin={}))
-            store.put("fine-tune", "key", made.digest)
-            return made
+            return describe(layout, name="model", files=kept, origin={})
 
         def train():
-            return store.get_or_create(f"fine-tune-{'0' * 64}", lambda: store.get_checkpoint("fine-tune", "key"), make)
+            return store.get_or_create_checkpoint("fine-tune", "0" * 64, make)
 
         saved = train()
         lose(saved, "config.json", "missing")
@@ -817,7 +818,7 @@ class TestDocuments:
         assert "damaged" not in caplog.text
 
     def test_an_empty_store_has_none(self, store):
-        assert store.checkpoints() == []
+        assert checkpoints_in(store) == []
         assert store.find("0" * 64) is None
 
 

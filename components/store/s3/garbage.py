@@ -9,14 +9,12 @@ from components.errors import RecycleError
 from components.s3 import Absent, Bucket, Object
 from components.sources import S3Source
 from components.store.garbage import DIGEST, FILES, WORK, Garbage, is_gone, points_nowhere
+from components.store.s3.manifest import CHECKPOINTS, DIGESTS, RESULTS, is_published
 from components.store.s3.removal import (
-    CHECKPOINTS,
-    DIGESTS,
     THREADS,
     Find,
     State,
     is_elsewhere,
-    is_published,
     look,
     named,
     remove_draft,
@@ -29,7 +27,6 @@ from components.store.s3.removal import (
 from components.store.s3.writer import NOTES
 from components.system import thread_pool
 
-RESULTS = "results/"
 DIGEST_BYTES = 64
 
 log = logging.getLogger(__name__)

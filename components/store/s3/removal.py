@@ -11,7 +11,6 @@ A checkpoint that no index names is removed only where the store has the same co
 Otherwise it is its index that was lost, and that is written again.
 """
 
-import uuid
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,12 +20,18 @@ from components.checkpoints import MANIFEST, Checkpoint, is_plain, or_none_if_da
 from components.errors import BadCheckpoint
 from components.s3 import SMALLEST_PART, Absent, AlreadyThere, Bucket, Object, Upload
 from components.sources import S3Source
+from components.store.s3.manifest import (
+    CHECKPOINTS,
+    DIGESTS,
+    id_of,
+    is_published,
+    mark_for_deletion,
+    read_manifest,
+    remove_manifest,
+)
 from components.store.s3.writer import NOTES
 from components.system import thread_pool
 
-MARK = b'{"removed by": "recycle store gc", '
-"""Begins what stands where the manifest would, while a draft is removed."""
-CHECKPOINTS, DIGESTS = "checkpoints/", "digests/"
 THREADS = 16
 """Requests at once; most of each is waiting."""
 
@@ -44,7 +49,7 @@ class State:
     @property
     def name(self) -> str:
         """Of the place, as an index has it."""
-        return _name(self.location)
+        return id_of(self.location)
 
     @property
     def has_manifest(self) -> bool:
@@ -101,33 +106,6 @@ def named(root: Bucket) -> set[str]:
         return set(pool.map(read, root.objects(DIGESTS)))
 
 
-def read_manifest(location: Bucket) -> bytes | None:
-    """What stands where the manifest does, which may be the mark of a removal."""
-    try:
-        return location.get(MANIFEST)
-    except Absent:
-        return None
-
-
-def is_published(location: Bucket) -> bool:
-    """Whether there is a manifest, which may be damaged, and not the mark of a removal."""
-    manifest = read_manifest(location)
-    return manifest is not None and not manifest.startswith(MARK)
-
-
-def is_marked_for_deletion(location: Bucket) -> bool:
-    """Whether there is the mark of a removal, which goes on or was broken off."""
-    manifest = read_manifest(location)
-    return manifest is not None and manifest.startswith(MARK)
-
-
-def remove_manifest(location: Bucket, content: bytes) -> None:
-    """Remove a manifest, or a mark, of this content; what another wrote in its place stays."""
-    found = location.head(MANIFEST)  # first: what is read then is this version, or a newer one that stays
-    if found is not None and read_manifest(location) == content:
-        location.delete(MANIFEST, etag=found.etag)
-
-
 def remove_draft(location: Bucket, told: Collection[str], before: datetime) -> bool:
     """Remove what lies in a place that has no manifest, unless it was written to since `before`.
 
@@ -139,7 +117,7 @@ def remove_draft(location: Bucket, told: Collection[str], before: datetime) -> b
     Returns:
         Whether it was removed.
     """
-    mark = _mark_for_deletion(location, before)
+    mark = mark_for_deletion(location, before)
     if mark is None:
         return False
     try:
@@ -200,10 +178,10 @@ def restore_index(root: Bucket, checkpoint: Checkpoint, find: Find) -> bool:
     """Write the index of a checkpoint again that was damaged or lost, unless somebody else did meanwhile."""
     key, location = f"{DIGESTS}{checkpoint.digest}", Bucket.at(checkpoint.uri)
     lost = root.head(key)
-    if not is_published(location) or _name(location) in named(root) or is_elsewhere(checkpoint, find):
+    if not is_published(location) or id_of(location) in named(root) or is_elsewhere(checkpoint, find):
         return False
     with suppress(AlreadyThere, Absent):
-        root.put(key, _name(location).encode(), new=lost is None, replaces=lost.etag if lost else None)
+        root.put(key, id_of(location).encode(), new=lost is None, replaces=lost.etag if lost else None)
         return True
     return False
 
@@ -225,25 +203,6 @@ def remove_upload(location: Bucket, upload: Upload) -> bool:
     return True
 
 
-def _name(location: Bucket) -> str:
-    return location.prefix.rsplit("/", 1)[-1]
-
-
 def _with_manifest(root: Bucket) -> set[str]:
     keys = (entry.key.split("/") for entry in root.objects(CHECKPOINTS))
     return {parts[1] for parts in keys if len(parts) == 3 and parts[2] == MANIFEST}
-
-
-def _mark_for_deletion(location: Bucket, before: datetime) -> bytes | None:
-    """Put a mark, and return it if it is ours that is there now."""
-    mark = MARK + f'"run": "{uuid.uuid4()}"}}\n'.encode()
-    try:
-        location.put(MANIFEST, mark, new=True)
-        return mark
-    except AlreadyThere:
-        found = location.head(MANIFEST)  # before it is read, so that nothing that was not read is replaced
-    # Of a `gc` that was killed so long ago that it is garbage itself. (A single object's time comes in whole seconds.)
-    if found is not None and found.modified < before.replace(microsecond=0) and is_marked_for_deletion(location):
-        with suppress(AlreadyThere, Absent):  # of two that take it over at once, one does
-            location.put(MANIFEST, mark, replaces=found.etag)
-    return mark if read_manifest(location) == mark else None  # also where the first answer was lost

@@ -26,11 +26,12 @@ from components.store.folder.garbage import folder_garbage
 from components.store.locate import open_checkpoint
 from components.store.s3 import removal as s3_removal
 from components.store.s3.garbage import s3_garbage
-from components.store.s3.removal import MARK
+from components.store.s3.manifest import MARK
 from components.store.store import open_store
 from components.system.locks import exclusive_lock
 from components.transfer.transfer import transfer_in_store
 from pipelines.cli.main import main
+from tests.support.stores import checkpoints_in
 from tests.support.tinymodels import make_checkpoint
 
 OLD = timedelta(days=3)
@@ -214,7 +215,7 @@ def replace_manifest(store, checkpoint, content):
 
 
 def assert_sound(store, digests):
-    assert {checkpoint.digest for checkpoint in store.checkpoints()} == set(digests)
+    assert {checkpoint.digest for checkpoint in checkpoints_in(store)} == set(digests)
     for digest in digests:
         assert verify(store.source(store.find(digest))).digest == digest
 
@@ -480,7 +481,7 @@ class TestGarbage:
         for seed in range(3):
             break_off(store, tmp_path / str(seed), monkeypatch, seed=seed)
         told = garbage()
-        stubborn = next(entry["place"] for entry in told if "save-" in entry["place"])
+        stubborn = next(entry["place"] for entry in told if "saved-" in entry["place"])
         failing_removal(store, stubborn, monkeypatch)
         found = document("gc", "--older-than", "0s", "--delete", code=1)["garbage"]
         (failed,) = (entry for entry in found if entry["problem"])
@@ -559,7 +560,7 @@ class TestGarbage:
         ended.set()
         collecting.join()
         assert len(published) + len(refused) == len(places)
-        visible = {checkpoint.digest for checkpoint in store.checkpoints()}
+        visible = {checkpoint.digest for checkpoint in checkpoints_in(store)}
         assert visible >= published
         assert_sound(store, visible)
         again = {save_checkpoint(str(place), store).digest for place in places}
@@ -718,9 +719,9 @@ class TestBucketGarbage:
         assert place.get("tokenizer.json") == b"more"
 
     def test_a_draft_that_is_being_removed_cannot_be_published(self, bucket, tmp_path, monkeypatch):
-        def publish(store, work, checkpoint):
-            store.writer(work).location.put(MANIFEST, MARK + b"}")
-            return original(store, work, checkpoint)
+        def publish(store, checkpoint):
+            Bucket.at(checkpoint.uri).put(MANIFEST, MARK + b"}")
+            return original(store, checkpoint)
 
         original = type(bucket).publish
         with monkeypatch.context() as patched:
@@ -728,7 +729,7 @@ class TestBucketGarbage:
             with pytest.raises(OutputConflict, match="taken for garbage") as failure:
                 save(bucket, tmp_path / "model")
         assert "run the same command again" in failure.value.hint
-        assert bucket.checkpoints() == []
+        assert checkpoints_in(bucket) == []
         (found,) = unfinished(bucket.garbage(datetime.now(UTC)))
         assert not found.remove(), "another that is at it is left alone"
 
@@ -762,16 +763,16 @@ class TestBucketGarbage:
         assert garbage() == []
 
     def test_a_draft_whose_files_went_meanwhile_is_not_published(self, bucket, tmp_path, monkeypatch):
-        def publish(store, work, checkpoint):
-            Bucket.delete(store.writer(work).location, "config.json")
-            return original(store, work, checkpoint)
+        def publish(store, checkpoint):
+            Bucket.delete(Bucket.at(checkpoint.uri), "config.json")
+            return original(store, checkpoint)
 
         original = type(bucket).publish
         with monkeypatch.context() as patched:
             patched.setattr(type(bucket), "publish", publish)
             with pytest.raises(BadCheckpoint, match=r"config\.json"):
                 save(bucket, tmp_path / "model")
-        assert bucket.checkpoints() == []
+        assert checkpoints_in(bucket) == []
         assert_sound(bucket, [save(bucket, tmp_path / "model").digest])
 
     def test_an_index_that_is_dead_and_written_at_that_moment_stays(self, bucket, tmp_path, monkeypatch):
@@ -819,22 +820,20 @@ class TestBucketGarbage:
                 marked_once.append(place.put(MANIFEST, mark))
             return content
 
-        writer = bucket.writer(Path(place.prefix.rsplit("/", 1)[-1]))
         with monkeypatch.context() as patched:
             patched.setattr(Bucket, "get", marked)
             with pytest.raises(OutputConflict, match="taken for garbage"):
-                bucket._publish(writer, saved)
+                bucket.publish(saved)
         assert place.get(MANIFEST) == mark
 
     def test_publishing_what_is_published_writes_its_manifest_no_second_time(self, bucket, tmp_path, monkeypatch):
         saved = save(bucket, tmp_path / "model")
-        writer = bucket.writer(Path(saved.uri.rsplit("/", 1)[-1]))
         put, written = Bucket.put, []
         with monkeypatch.context() as patched:
             patched.setattr(
                 Bucket, "put", lambda place, key, *a, **how: written.append((key, how)) or put(place, key, *a, **how)
             )
-            assert bucket._publish(writer, saved) == saved
+            assert bucket.publish(saved) == saved
         assert [how for key, how in written if key == MANIFEST] == [{"new": True}]
 
     def test_a_mark_that_was_left_is_taken_over_by_one(self, bucket, tmp_path, monkeypatch):

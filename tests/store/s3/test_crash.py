@@ -37,6 +37,7 @@ from components.transfer.plan import ROLES
 from components.transfer.transfer import transfer_in_store
 from tests.support.faulty_proxy import FaultyProxy, proxy, refusal, running_proxy  # noqa: F401 - fixtures
 from tests.support.minio_server import BUCKET, MinioServer, make_bucket, use_server
+from tests.support.stores import checkpoints_in
 from tests.support.tinymodels import make_checkpoint, read_weights, write_weights
 
 slow = pytest.mark.slow  # a run for each request at which one may be killed
@@ -84,7 +85,7 @@ def clone(place, name):
 def visible():
     """Digests of what the store shows, every byte of which is read."""
     store = open_store()
-    found = store.checkpoints()
+    found = checkpoints_in(store)
     assert {verify(store.source(checkpoint)).digest for checkpoint in found} == {entry.digest for entry in found}
     return {entry.digest for entry in found}
 
