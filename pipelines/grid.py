@@ -3,12 +3,12 @@
 from typing import List, NamedTuple  # noqa: UP035 - the form that KFP reads
 
 from kfp import dsl
-from kfp.dsl import Artifact, Input, Model
+from kfp.dsl import Artifact, Model
 
 from components.steps.chart_grid import chart_grid
 from components.steps.evaluate import evaluate
 from components.steps.finetune import finetune
-from components.steps.pick_pair import pick_pair
+from components.steps.list_pairs import list_pairs
 from components.steps.resolve_bases import resolve_bases
 from components.steps.save_checkpoint import save_checkpoint
 from components.steps.transfer import transfer
@@ -51,18 +51,10 @@ def finetune_each(bases: list, recipe: str, dataset: str, suite: str) -> OfBases
 
 
 @pipeline()
-def transfer_each(
-    pairs: list,  # type: ignore[type-arg]
-    bases: Input[List[Model]],  # noqa: UP006
-    tuned: Input[List[Model]],  # noqa: UP006
-    scale: str,
-    dtype: str,
-    suite: str,
-) -> OfPairs:
+def transfer_each(pairs: list, scale: str, dtype: str, suite: str) -> OfPairs:  # type: ignore[type-arg]
     """Move each base's weight change onto each other base, and evaluate what comes out."""
     with dsl.ParallelFor(pairs, name="each pair", parallelism=parallelism()) as pair:
-        three = task(pick_pair(bases=bases, tuned=tuned, source=pair.source, target=pair.target), "pick the pair")
-        moved = task(transfer(**three.outputs, scale=scale, dtype=dtype, role=pair.label), "transfer")
+        moved = task(transfer(digests=pair.checkpoints, scale=scale, dtype=dtype, role=pair.label), "transfer")
         found = task(evaluate(checkpoint=moved.outputs["recycled"], role=pair.label, suite=suite), "evaluate")
     return OfPairs(
         evaluations=dsl.Collected(found.outputs["evaluation"]), statistics=dsl.Collected(moved.outputs["statistics"])
@@ -116,17 +108,11 @@ def grid(
         finetune_each(bases=found.outputs["bases"], recipe=found.outputs["recipe"], dataset=dataset, suite=suite),
         "fine-tune each base",
     )
-    of_pairs = box(
-        transfer_each(
-            pairs=found.outputs["pairs"],
-            bases=of_bases.outputs["bases"],
-            tuned=of_bases.outputs["tuned"],
-            scale=scale,
-            dtype=dtype,
-            suite=suite,
-        ),
-        "transfer onto each other base",
-    )
+    pairs = task(
+        list_pairs(pairs=found.outputs["pairs"], bases=of_bases.outputs["bases"], tuned=of_bases.outputs["tuned"]),
+        "list the pairs",
+    ).output
+    of_pairs = box(transfer_each(pairs=pairs, scale=scale, dtype=dtype, suite=suite), "transfer onto each other base")
     task(
         chart_grid(
             bases=found.outputs["bases"],

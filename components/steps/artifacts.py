@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from components.checkpoints import Checkpoint
-from components.errors import BadParameter
+from components.errors import BadParameter, BadReference
 from components.judging import Evaluation
+from components.store import Store
 
 
 class ModelArtifact(Protocol):
@@ -22,6 +23,21 @@ Given = TypeVar("Given", bound=ModelArtifact)
 def read_checkpoint(artifact: ModelArtifact) -> Checkpoint:
     """The manifest that an input artifact carries."""
     return Checkpoint.read(Path(artifact.path))
+
+
+def read_from_store(digest: str, store: Store) -> Checkpoint:
+    """The manifest of a checkpoint that an earlier step of the run put into the store.
+
+    Raises:
+        BadReference: the store does not have it, or not any more.
+    """
+    found = store.find(digest)
+    if found is None:
+        raise BadReference(
+            f"{store.uri} has no checkpoint {digest}, which an earlier step put there",
+            do="start the run again: what is missing is made again",
+        )
+    return found
 
 
 def write_checkpoint(artifact: ModelArtifact, checkpoint: Checkpoint) -> None:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 from kfp.dsl import pipeline_task
 
+from tests.support import real_backend
 from tests.support.fake_kfp import kfp  # noqa: F401 - a fixture of this folder
 from tests.support.fake_kubernetes import kubernetes  # noqa: F401 - a fixture of this folder
 
@@ -21,4 +22,13 @@ def _quick_stack():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline_task, "inspect", SimpleNamespace(stack=stack))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _as_on_a_cluster():
+    """Have every `recycle run` of these tests pass artifacts and parameters as KFP's back end does."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in real_backend.environment().items():
+            patch.setenv(name, value)
         yield
