@@ -35,7 +35,7 @@ def read_from_store(digest: str, store: Store) -> Checkpoint:
     if found is None:
         raise BadReference(
             f"{store.uri} has no checkpoint {digest}, which an earlier step put there",
-            do="start the run again: what is missing is made again",
+            hint="start the run again: what is missing is made again",
         )
     return found
 

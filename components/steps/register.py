@@ -18,7 +18,7 @@ def register(
     model_card: Output[Markdown],
     role: str = "recycled",
     keeps_aliases: bool = False,
-    tuned_further: Input[Model] = None,  # type: ignore[assignment] # with Optional, KFP's back end cannot pass it
+    tuned_further: Input[Model] = None,  # with Optional, KFP's back end cannot pass it
 ) -> NamedTuple("Registered", [("version", str), ("aliases", str)]):  # type: ignore[valid-type]
     """Register the recycled model, or what was fine-tuned from it, in MLflow by URI, with lineage and model card."""
     from components.steps.register_run import register_artifacts

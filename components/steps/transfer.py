@@ -9,9 +9,9 @@ def transfer(
     dtype: str,
     recycled: Output[Model],
     statistics: Output[Artifact],
-    source_base: Input[Model] = None,  # type: ignore[assignment] # with Optional, KFP's back end cannot pass it
-    source_tuned: Input[Model] = None,  # type: ignore[assignment]
-    target_base: Input[Model] = None,  # type: ignore[assignment]
+    source_base: Input[Model] = None,  # with Optional, KFP's back end cannot pass it
+    source_tuned: Input[Model] = None,
+    target_base: Input[Model] = None,
     digests: dict = {},  # type: ignore[type-arg] # noqa: B006 - the form that KFP reads
     role: str = "recycled",
 ) -> None:

@@ -103,10 +103,9 @@ def _with_one_artifact_a_name(original):
         for name, value in found.items():
             if isinstance(value, list) and value and isinstance(value[0], dsl.Artifact):
                 found[name] = value[-1:]
-            if isinstance(value, dsl.Artifact):
-                names[value.uri] = name
-        given = {name: value for name, value in found.items() if isinstance(value, dsl.Artifact)}
-        return {**found, **dict.fromkeys(name for name, value in given.items() if names[value.uri] != name)}
+            if isinstance(value, dsl.Artifact) and names.setdefault(value.uri, name) != name:
+                raise DiffersFromBackend(f"parent DAG does not have input artifact {names[value.uri]}")
+        return found
 
     return changed
 
