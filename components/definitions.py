@@ -1,4 +1,7 @@
-"""Named things that people extend: a YAML file each, beside the step that reads it, or a file of the user's own."""
+"""Suites, families, recipes and published scores: a YAML file each, which ships here or is the user's own.
+
+suite, path = load_definition("evaluation suite", "olmes-base", SuiteFile)
+"""
 
 from pathlib import Path
 from typing import TypeVar
@@ -6,7 +9,7 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from components.errors import BadParameter
+from components.errors import BadParameter, describe_validation
 
 FOLDERS = {
     "evaluation suite": Path(__file__).parent / "evaluate" / "suites",
@@ -19,7 +22,7 @@ FOLDERS = {
 Definition = TypeVar("Definition", bound=BaseModel)
 
 
-def find_named(kind: str, name: str) -> Path:
+def find_definition(kind: str, name: str) -> Path:
     """The file that `name` stands for: one that ships with Recycle, or a path ending in `.yaml`.
 
     Raises:
@@ -35,19 +38,19 @@ def find_named(kind: str, name: str) -> Path:
     return path
 
 
-def load_named(kind: str, name: str, model: type[Definition]) -> tuple[Definition, Path]:
+def load_definition(kind: str, name: str, model: type[Definition]) -> tuple[Definition, Path]:
     """Read and validate the file that `name` stands for, and tell where it is.
 
     Raises:
         BadParameter: there is none, or it is not a `model`.
     """
-    path = find_named(kind, name)
+    path = find_definition(kind, name)
     try:
         return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))), path
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadParameter(f"{path} is not YAML: {error}", hint="correct it") from None
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}" for fault in error.errors())
         raise BadParameter(
-            f"{path} is not a {kind}: {faults}", hint=f"compare it with those in {FOLDERS[kind]}"
+            f"{path} is not {'an' if kind[0] in 'aeiou' else 'a'} {kind}: {describe_validation(error)}",
+            hint=f"compare it with those in {FOLDERS[kind]}",
         ) from None

@@ -12,6 +12,12 @@ RecycleError
 └── ProgramFailed       a program that a step started ended with an error
 """
 
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class RecycleError(Exception):
     """Something the user can act on: what was wrong, with the values, and what to do next."""
@@ -24,6 +30,12 @@ class RecycleError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # The default would call the class with one positional argument, and fail on the missing keyword.
         return _rebuild, (type(self), self.problem, self.hint)
+
+
+def describe_validation(error: "ValidationError", most: int = 5) -> str:
+    """Which fields of a document are wrong, and why, in one line: `settings.seed: Input should be …; tasks: …`."""
+    problems = (f"{'.'.join(map(str, problem['loc'])) or 'it'}: {problem['msg']}" for problem in error.errors())
+    return "; ".join(islice(problems, most))
 
 
 def _rebuild(kind: type[RecycleError], problem: str, hint: str) -> RecycleError:

@@ -1,37 +1,153 @@
-"""Where things are, from the environment: what a run varies is a pipeline parameter, never here.
+"""Every environment variable that Recycle reads. What varies from run to run is a pipeline parameter, never here.
 
-RECYCLE_HOME   folder for everything a run on one machine leaves (default `.recycle` in the working directory)
-RECYCLE_STORE  the checkpoint store (default `$RECYCLE_HOME/store`)
-RECYCLE_RUN_ID names the pipeline run that a step belongs to
-RECYCLE_MEMORY what a transfer may take for its buffers, for example 2GB (default 512MB)
-RECYCLE_WEBHOOK where people are told what a recurring run did; a secret
+`VARIABLES` is the table of them, from which docs/settings.md is made; the functions below it give their values:
 
-RECYCLE_SCRATCH_CONNECTIVITY, RECYCLE_SCRATCH_EVALUATE, RECYCLE_SCRATCH_FINETUNE
-               on a cluster, how large these steps' scratch volumes are
-
-RECYCLE_OPEN_INSTRUCT        the checkout of Open-Instruct that recipes for it run
-RECYCLE_OPEN_INSTRUCT_PYTHON the python of its environment (default `.venv/bin/python` in the checkout)
-RECYCLE_OLMES                the checkout of OLMES that suites for it run
-RECYCLE_OLMES_PYTHON         the python of its environment (default `.venv/bin/python` in the checkout)
-RECYCLE_LLAMA_TASKS          folder with Meta's task files, for the suite llama-instruct
+    settings.store_uri()   # where checkpoints are kept
+    settings.memory()      # bytes that a transfer may take
 """
 
 import os
-import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import BadParameter
+from components.units import parse_bytes
 
-UNITS = {"B": 1} | {
-    f"{letter}{ending}": base**power
-    for power, letter in enumerate("KMGT", start=1)
-    for base, endings in ((10**3, ("", "B")), (2**10, ("I", "IB")))
-    for ending in endings
-}
+
+@dataclass(frozen=True, kw_only=True)
+class Variable:
+    """An environment variable."""
+
+    name: str
+    meaning: str
+    default: str = ""
+    """What holds where it is not set, for people; empty for nothing."""
+    secret: bool = False
+    """Whether its value gives access to something, and so is never shown."""
+
+
+VARIABLES = (
+    Variable(
+        name="RECYCLE_HOME",
+        meaning="folder for everything that runs on one machine leave: logs, reports, the store, MLflow's file",
+        default=".recycle",
+    ),
+    Variable(
+        name="RECYCLE_STORE",
+        meaning="the checkpoint store: a folder, or s3://bucket/prefix on an S3 server such as MinIO",
+        default="$RECYCLE_HOME/store",
+    ),
+    Variable(
+        name="RECYCLE_MEMORY",
+        meaning="memory that a transfer may take for its buffers, whatever the size of the models, such as 2GB",
+        default="512MB",
+    ),
+    Variable(name="RECYCLE_RUN_ID", meaning="name of the pipeline run that a step belongs to; pipelines set it"),
+    Variable(
+        name="RECYCLE_WEBHOOK",
+        meaning="address to which the watch posts what happened",
+        secret=True,
+    ),
+    Variable(name="RECYCLE_LLAMA_TASKS", meaning="folder with Meta's task files, for the suite llama-instruct"),
+    Variable(name="RECYCLE_OPEN_INSTRUCT", meaning="checkout of Open-Instruct, for the recipes that train with it"),
+    Variable(
+        name="RECYCLE_OPEN_INSTRUCT_PYTHON",
+        meaning="Python of Open-Instruct's environment",
+        default="$RECYCLE_OPEN_INSTRUCT/.venv/bin/python",
+    ),
+    Variable(name="RECYCLE_OLMES", meaning="checkout of OLMES, for the suites that are asked with it"),
+    Variable(
+        name="RECYCLE_OLMES_PYTHON",
+        meaning="Python of OLMES's environment",
+        default="$RECYCLE_OLMES/.venv/bin/python",
+    ),
+    *(
+        Variable(
+            name=f"RECYCLE_SCRATCH_{step}",
+            meaning=f"size of the scratch volume that the step {step.lower()} has on a cluster; pipelines set it",
+        )
+        for step in ("CONNECTIVITY", "EVALUATE", "FINETUNE")
+    ),
+    Variable(
+        name="RECYCLE_BUCKET_USERS",
+        meaning="folder with the users for whom the job `buckets` sets up buckets on MinIO",
+        default="/users",
+    ),
+    Variable(
+        name="AWS_ENDPOINT_URL_S3",
+        meaning="address of the S3 server that the store and s3:// checkpoints are on; else AWS_ENDPOINT_URL",
+        default="https://s3.amazonaws.com",
+    ),
+    Variable(
+        name="AWS_ENDPOINT_URL",
+        meaning="address of the S3 server where AWS_ENDPOINT_URL_S3 is not set",
+    ),
+    Variable(name="AWS_ACCESS_KEY_ID", meaning="name of the account on the S3 server"),
+    Variable(name="AWS_SECRET_ACCESS_KEY", meaning="password of that account", secret=True),
+    Variable(name="AWS_SESSION_TOKEN", meaning="token of a temporary account", secret=True),
+    Variable(
+        name="AWS_REGION",
+        meaning="region of the S3 server; else AWS_DEFAULT_REGION",
+        default="us-east-1",
+    ),
+    Variable(name="AWS_DEFAULT_REGION", meaning="region of the S3 server where AWS_REGION is not set"),
+    Variable(name="MINIO_ENDPOINT", meaning="address of the MinIO server on which the job `buckets` sets up buckets"),
+    Variable(name="MINIO_ROOT_USER", meaning="name of the administrator of that server"),
+    Variable(name="MINIO_ROOT_PASSWORD", meaning="password of that administrator", secret=True),
+    Variable(
+        name="HF_ENDPOINT",
+        meaning="address of the Hugging Face hub, or of a mirror of it",
+        default="https://huggingface.co",
+    ),
+    Variable(name="HF_TOKEN", meaning="token for gated and private models and data sets of the hub", secret=True),
+    Variable(
+        name="MLFLOW_TRACKING_URI",
+        meaning="address of the MLflow server",
+        default="sqlite:///$RECYCLE_HOME/mlflow.db",
+    ),
+    Variable(
+        name="RECYCLE_TRACKING_URI",
+        meaning="the same where MLFLOW_TRACKING_URI is not set; pipelines set it",
+    ),
+    Variable(name="MLFLOW_EXPERIMENT_NAME", meaning="MLflow experiment that runs are recorded in", default="recycle"),
+    Variable(name="MLFLOW_RUN_ID", meaning="MLflow run of the pipeline run, where KFP's own plugin opened one"),
+    Variable(
+        name="MLFLOW_HTTP_REQUEST_MAX_RETRIES",
+        meaning="further tries of a request to the MLflow server",
+        default="2",
+    ),
+    Variable(
+        name="MLFLOW_HTTP_REQUEST_TIMEOUT",
+        meaning="seconds to wait for an answer of the MLflow server",
+        default="20",
+    ),
+    Variable(
+        name="KF_PIPELINES_ENDPOINT",
+        meaning="address of Kubeflow Pipelines, for upload, submit, runs and schedule; else KFP_ENDPOINT",
+    ),
+    Variable(name="KFP_ENDPOINT", meaning="address of Kubeflow Pipelines where KF_PIPELINES_ENDPOINT is not set"),
+    Variable(name="KFP_NAMESPACE", meaning="your namespace on a Kubeflow Pipelines with several users"),
+    Variable(name="KFP_EXISTING_TOKEN", meaning="bearer token for Kubeflow Pipelines", secret=True),
+    Variable(
+        name="KF_PIPELINES_UI_ENDPOINT",
+        meaning="address of Kubeflow Pipelines' pages, for the links that are shown",
+        default="KF_PIPELINES_ENDPOINT",
+    ),
+    Variable(
+        name="CUDA_VISIBLE_DEVICES",
+        meaning="GPUs that training and evaluation may use",
+        default="all",
+    ),
+    Variable(
+        name="OMP_WAIT_POLICY",
+        meaning="how the threads of evaluations wait; those that spin are slow where cores are shared",
+        default="PASSIVE",
+    ),
+)
 
 
 def home() -> Path:
-    """Folder for everything a run on one machine leaves."""
+    """Folder for everything that runs on one machine leave."""
     return Path(os.environ.get("RECYCLE_HOME", ".recycle")).expanduser().absolute()
 
 
@@ -46,85 +162,43 @@ def run_id() -> str:
 
 
 def webhook() -> str:
-    """Where people are told what a recurring run did, empty for nowhere. Never shown whole: it lets anyone write."""
+    """Where people are told what a recurring run did, empty for nowhere. Never show all of it: it lets anyone write."""
     return os.environ.get("RECYCLE_WEBHOOK", "")
 
 
 def memory() -> int:
-    """What a transfer may take for its buffers, in bytes."""
+    """Bytes that a transfer may take for its buffers."""
     return parse_bytes(os.environ.get("RECYCLE_MEMORY") or "512MB")
 
 
 def scratch(step: str) -> int | None:
-    """Size of a step's scratch volume in bytes, None where it is not known."""
+    """Bytes of a step's scratch volume, None where that is not known."""
     size = os.environ.get(f"RECYCLE_SCRATCH_{step.upper()}")
-    return parse_bytes(size) if size else None
+    return parse_bytes(size, f"RECYCLE_SCRATCH_{step.upper()}") if size else None
 
 
-def open_instruct() -> Path | None:
-    """The checkout of Open-Instruct, None where none is named."""
-    folder = os.environ.get("RECYCLE_OPEN_INSTRUCT")
-    return Path(folder).expanduser().absolute() if folder else None
+def path(name: str) -> Path | None:
+    """The path that an environment variable holds, None where it is not set.
 
-
-def open_instruct_python(checkout: Path) -> Path:
-    """The python of Open-Instruct's environment. Not resolved: a link to it is what makes the environment."""
-    python = os.environ.get("RECYCLE_OPEN_INSTRUCT_PYTHON")
-    return Path(python).expanduser().absolute() if python else checkout / ".venv" / "bin" / "python"
-
-
-def olmes() -> Path:
-    """The checkout of OLMES.
-
-    Raises:
-        BadParameter: there is none.
+    Links are not resolved: a link to a Python is what makes its environment.
     """
-    checkout = folder("RECYCLE_OLMES", "get https://github.com/allenai/olmes, and see images/eval for its environment")
-    if not (checkout / "oe_eval" / "launch.py").is_file():
-        raise BadParameter(
-            f"RECYCLE_OLMES is {checkout}, which has no oe_eval/launch.py", hint="set it to a checkout of OLMES"
-        )
-    return checkout
-
-
-def olmes_python() -> Path:
-    """The Python of OLMES's environment, not resolved, so that it stays in that environment.
-
-    Raises:
-        BadParameter: it is not there, or no `python` is beside it for OLMES to call itself with.
-    """
-    named = os.environ.get("RECYCLE_OLMES_PYTHON")
-    python = Path(named).expanduser().absolute() if named else olmes() / ".venv" / "bin" / "python"
-    if not (python.is_file() and (python.parent / "python").is_file()):
-        raise BadParameter(
-            f"OLMES's Python is not at {python}",
-            hint="make its environment (see images/eval), or set RECYCLE_OLMES_PYTHON to its bin/python",
-        )
-    return python
+    value = os.environ.get(name)
+    return Path(value).expanduser().absolute() if value else None
 
 
 def folder(name: str, hint: str) -> Path:
-    """The folder that an environment variable names, with what to do where it does not.
+    """The folder that an environment variable names.
+
+    Args:
+        name: of the variable.
+        hint: where to get such a folder.
 
     Raises:
         BadParameter: the variable is not set, or to something else.
     """
-    value = os.environ.get(name)
-    if not value:
+    found = path(name)
+    if found is None:
         raise BadParameter(f"{name} is not set", hint=f"set it to a folder: {hint}")
-    path = Path(value).expanduser().absolute()
-    if not path.is_dir():
-        raise BadParameter(f"{name} is {value}, which is not a folder", hint=hint)
-    return path
-
-
-def parse_bytes(text: str) -> int:
-    """Read a size such as `512MB`, `1.5GiB`, Kubernetes' `5Gi`, or a plain number of bytes.
-
-    Raises:
-        BadParameter: it is none.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]I?B?|B)?", text.strip(), re.ASCII | re.IGNORECASE)
-    if match is None:
-        raise BadParameter(f"the memory is {text!r}, which is not a size", hint="give a size such as 512MB or 2GiB")
-    return int(float(match[1]) * UNITS[(match[2] or "B").upper()])
+    if not found.is_dir():
+        raise BadParameter(f"{name} is {found}, which is not a folder", hint=hint)
+    return found

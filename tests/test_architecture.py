@@ -9,7 +9,8 @@ ROOT = Path(__file__).parent.parent
 MODULES = sorted(path for folder in ("components", "pipelines") for path in (ROOT / folder).rglob("*.py"))
 
 FLOORS = (
-    ("components.errors", "components.units"),
+    ("components.errors",),
+    ("components.units",),
     ("components.settings", "components.definitions"),
     ("components.system",),
     ("components.checkpoints",),
@@ -57,7 +58,13 @@ LIBRARIES = {
         "components.watch.hub",
         "components.tracking.card",
     ),
-    "torch": ("components.demo", "components.evaluate", "components.finetune", "components.forecast.line"),
+    "torch": (
+        "components.demo",
+        "components.evaluate",
+        "components.finetune",
+        "components.forecast.line",
+        "components.system.probe_program",
+    ),
     "transformers": ("components.demo", "components.evaluate", "components.finetune", "components.forecast.line"),
     "trl": ("components.finetune.trl",),
     "numba": ("components.transfer.kernel",),

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from components import __version__
 from components.checkpoints.digests import canonical_json, digest_of
 from components.checkpoints.files import SourceFile, check_path
-from components.errors import BadCheckpoint, BadReference
+from components.errors import BadCheckpoint, BadReference, describe_validation
 
 Result = TypeVar("Result")
 
@@ -152,9 +152,8 @@ class Checkpoint(BaseModel):
         try:
             checkpoint = cls.model_validate_json(content)
         except ValidationError as error:
-            first = error.errors()[0]
             raise BadCheckpoint(
-                f"{where} is not a checkpoint manifest ({'.'.join(map(str, first['loc']))}: {first['msg']})",
+                f"{where} is not a checkpoint manifest ({describe_validation(error)})",
                 hint="give a checkpoint.json that Recycle wrote; a newer one needs a newer Recycle",
             ) from None
         if checkpoint.digest != content_digest(checkpoint.files):

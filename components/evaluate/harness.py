@@ -10,7 +10,7 @@ from pathlib import Path
 
 from components.evaluate.lm_eval.request import backend
 from components.evaluate.lm_eval.run import ask_lm_eval
-from components.evaluate.olmes.environment import find_olmes
+from components.evaluate.olmes.environment import OLMES, find_olmes
 from components.evaluate.olmes.run import ask_olmes
 from components.evaluate.suite import LmEvalSuite, OlmesSuite, Suite
 from components.evaluate.transformers4 import has_chat_template
@@ -44,6 +44,16 @@ def find_harness(suite: Suite) -> Harness:
     if isinstance(suite, LmEvalSuite):
         return _lm_eval(suite)
     return _olmes(suite)
+
+
+def check_harness(suite: Suite) -> None:
+    """Refuse a suite whose harness is not on this machine, without starting it.
+
+    Raises:
+        BadParameter: it is not.
+    """
+    if isinstance(suite, OlmesSuite):
+        OLMES.python()
 
 
 def _olmes(suite: OlmesSuite) -> Harness:

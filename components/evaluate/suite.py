@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
 from components import settings
 from components.checkpoints import digest_of
-from components.definitions import load_named
+from components.definitions import load_definition
 from components.errors import BadParameter
 from components.evaluate.local_data import check_local_data
 from components.system import sha256_file
@@ -162,7 +162,7 @@ def load_suite(name_or_path: str) -> Suite:
     Raises:
         BadParameter: there is none, it is not a suite, or a folder that it names is not there or not what it must be.
     """
-    loaded, path = load_named("evaluation suite", name_or_path, Definition)
+    loaded, path = load_definition("evaluation suite", name_or_path, Definition)
     definition = loaded.root
     names = [task.name for task in definition.tasks]
     if len(set(names)) < len(names):
@@ -174,16 +174,6 @@ def load_suite(name_or_path: str) -> Suite:
     folder, working_folder = _folders(path, definition)
     named = {"tasks": folder} if folder else {}
     return LmEvalSuite(**content, folder=folder, working_folder=working_folder, digest=_digest(content, named))
-
-
-def check_harness(suite: Suite) -> None:
-    """Refuse a suite whose harness is not on this machine, without starting it.
-
-    Raises:
-        BadParameter: it is not.
-    """
-    if isinstance(suite, OlmesSuite):
-        settings.olmes_python()
 
 
 def _data(path: Path, relative: str) -> Path:

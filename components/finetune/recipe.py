@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, RootModel, Tag, model_validator
 
-from components.definitions import load_named
+from components.definitions import load_definition
 from components.errors import BadParameter
 from components.finetune.data.dataset import Dataset
 
@@ -112,7 +112,7 @@ def load_recipe(name_or_path: str) -> Recipe:
     Raises:
         BadParameter: there is none, or it is not a recipe.
     """
-    return load_named("recipe", name_or_path, _File)[0].root
+    return load_definition("recipe", name_or_path, _File)[0].root
 
 
 def shortened(recipe: Recipe, share: float) -> Recipe:
@@ -145,7 +145,7 @@ def check_has_steps(recipe: str) -> None:
     Raises:
         BadParameter: it counts passes over its data, or is none.
     """
-    counted_steps(recipe, load_named("recipe", recipe, _Length)[0].max_steps)
+    counted_steps(recipe, load_definition("recipe", recipe, _Length)[0].max_steps)
 
 
 def counted_steps(recipe: str, max_steps: int | None) -> int:

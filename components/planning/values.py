@@ -2,7 +2,7 @@
 
 import re
 
-from components.definitions import find_named
+from components.definitions import find_definition
 from components.errors import BadParameter
 from components.transfer import check_policy, parse_scale
 
@@ -25,9 +25,9 @@ def check_values(*, scale: str, dtype: str, suite: str, recipe: str, gate_tolera
     """
     parse_scale(scale)
     check_policy(dtype)
-    find_named("evaluation suite", suite)
+    find_definition("evaluation suite", suite)
     if recipe:
-        find_named("recipe", recipe)
+        find_definition("recipe", recipe)
     if not 0 <= gate_tolerance <= 1:
         raise BadParameter(f"gate_tolerance is {gate_tolerance}", hint="give a share of the score from 0 to 1")
     if not MODEL_NAME.fullmatch(model_name):

@@ -8,7 +8,7 @@ from itertools import permutations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.definitions import FOLDERS, load_named
+from components.definitions import FOLDERS, load_definition
 from components.errors import BadParameter, BadReference
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9.-]*"
@@ -88,7 +88,7 @@ def families() -> Mapping[str, Family]:
         BadParameter: a file is not a family.
     """
     paths = sorted(FOLDERS["model family"].glob("*.yaml"))
-    found = [load_named("model family", str(path), Family)[0] for path in paths]
+    found = [load_definition("model family", str(path), Family)[0] for path in paths]
     return {family.name: family for family in found}
 
 

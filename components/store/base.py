@@ -11,6 +11,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from components.checkpoints import Checkpoint, Source, or_none_if_damaged
+from components.errors import describe_validation
 from components.store.garbage import DIGEST, Garbage
 from components.store.writer import CheckpointWriter
 from components.system import get_or_create
@@ -136,15 +137,8 @@ class Store(ABC):
         try:
             return model.model_validate_json(text) if text is not None else None
         except ValidationError as error:
-            first = error.errors()[0]
-            log.warning(
-                "%s/results/%s/%s is damaged (%s: %s); it is taken for absent",
-                self.uri,
-                kind,
-                key,
-                ".".join(map(str, first["loc"])) or "all of it",
-                first["msg"],
-            )
+            problem = describe_validation(error)
+            log.warning("%s/results/%s/%s is damaged (%s); it is taken for absent", self.uri, kind, key, problem)
             return None
 
     def get_checkpoint(self, kind: str, key: str) -> Checkpoint | None:

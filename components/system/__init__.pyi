@@ -1,3 +1,8 @@
+from .checkout import COMMIT_FILE as COMMIT_FILE
+from .checkout import Project as Project
+from .checkout import ask_program as ask_program
+from .checkout import commit_of as commit_of
+from .checkout import probe as probe
 from .direct_io import PAGE as PAGE
 from .direct_io import ShardFile as ShardFile
 from .files import BLOCK_BYTES as BLOCK_BYTES
@@ -22,6 +27,8 @@ from .network import is_link_local as is_link_local
 from .programs import run_program as run_program
 from .progress import Progress as Progress
 from .progress import human_bytes as human_bytes
+from .retries import RetryPolicy as RetryPolicy
+from .retries import retry as retry
 from .secrets import masker as masker
 from .secrets import without_passwords as without_passwords
 from .text import clean_text as clean_text

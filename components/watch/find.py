@@ -7,15 +7,16 @@ from typing import NamedTuple
 
 from components import settings
 from components.checkpoints import digest_of
-from components.definitions import find_named
+from components.definitions import find_definition
 from components.errors import BadParameter
 from components.references import DEMO_PREFIX
 from components.store import open_store
 from components.tracking import Step
 from components.transfer import check_policy, parse_scale
+from components.units import parse_duration
 from components.watch.attempts import outcome_in_mlflow
 from components.watch.judge import judge, open_subject
-from components.watch.ledger import parse_duration, superseded
+from components.watch.ledger import superseded
 from components.watch.locations import open_location
 from components.watch.page import markdown
 from components.watch.polling import PipelineRun, PollResult, Watched, poll
@@ -69,7 +70,7 @@ def check_watch(*, releases: str, source_base: str, source_tuned: str, suite: st
         BadReference: `releases` is no address in a bucket.
     """
     open_location(releases)
-    find_named("evaluation suite", suite)
+    find_definition("evaluation suite", suite)
     given = {"releases": releases, "source_base": source_base, "source_tuned": source_tuned}
     missing = [name for name, value in given.items() if not value]
     demo = [name for name, value in given.items() if value.startswith(DEMO_PREFIX)]
@@ -102,7 +103,7 @@ def find_new_release(request: WatchRequest, run: Step, page: str) -> NewRelease:
     )
     check_policy(request.dtype)
     retry_after_s, scale, location = (
-        parse_duration(request.retry_after),
+        parse_duration(request.retry_after, "retry_after", at_least=1),
         parse_scale(request.scale),
         open_location(request.releases),
     )

@@ -14,12 +14,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components import __version__
 from components.checkpoints import canonical_json
-from components.errors import BadCheckpoint, BadParameter, OutputConflict
+from components.errors import BadCheckpoint, OutputConflict, describe_validation
 from components.store import Store
-from components.units import SECONDS
 
 KIND = "ledger"
-LONGEST_WAIT_S = 7 * SECONDS["d"]
+LONGEST_WAIT_S = 7 * 86_400
 LONGEST_REASON = 300
 """Characters: a ledger of ten thousand releases is to stay a small document."""
 MOST_WRITERS = 50
@@ -285,18 +284,6 @@ def wait_s(retry_after_s: int, attempt: int) -> int:
     return min(retry_after_s << min(attempt - 1, 30), LONGEST_WAIT_S)
 
 
-def parse_duration(text: str) -> int:
-    """Seconds of `30m`, `12h` or `2d`.
-
-    Raises:
-        BadParameter: it is not one.
-    """
-    match = re.fullmatch(r"(\d{1,7})([smhd])", text.strip(), re.ASCII)
-    if match is None or int(match[1]) == 0:
-        raise BadParameter(f"retry_after is {text!r}, which is not a duration", hint="write 30m, 12h or 2d")
-    return int(match[1]) * SECONDS[match[2]]
-
-
 def read_ledger(store: Store, key: str) -> Ledger:
     """The ledger as it is now, an empty one where there is none yet.
 
@@ -337,10 +324,8 @@ def _read(store: Store, key: str) -> tuple[str | None, Ledger]:
     try:
         return text, Ledger.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
         raise BadCheckpoint(
-            f"{store.uri}/results/{KIND}/{key} is no ledger of this version "
-            f"({'.'.join(map(str, first['loc'])) or 'all of it'}: {first['msg']})",
+            f"{store.uri}/results/{KIND}/{key} is no ledger of this version ({describe_validation(error)})",
             hint="use the newest version of Recycle; or remove that document: then everything that is listed counts as "
             "new, and what is in the store is found there and not made again",
         ) from None

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -150,7 +151,7 @@ def transfer(
     as_json: bool,
 ) -> None:
     """Write TARGET_BASE + λ·(SOURCE_TUNED − SOURCE_BASE) to the folder OUTPUT."""
-    from components.settings import parse_bytes
+    from components.units import parse_bytes
     from pipelines.cli.transfer import transfer_references
 
     made, measured = transfer_references(
@@ -280,10 +281,11 @@ def verify_store(digests: tuple[str, ...], everything: bool, as_json: bool) -> N
 def gc(delete: bool, older_than: str, as_json: bool) -> None:
     """Say what broken-off work left in the store and no manifest names; remove it with --delete."""
     from components.store import open_store
-    from pipelines.cli.store import collect, garbage_facts, parse_age
+    from components.units import parse_duration
+    from pipelines.cli.store import collect, garbage_facts
     from pipelines.cli.store_text import garbage_text
 
-    age = parse_age(older_than)
+    age = timedelta(seconds=parse_duration(older_than, "--older-than"))
     opened = open_store()
     collected = collect(opened, age, delete=delete)
     if as_json:

@@ -1,16 +1,14 @@
 """`recycle store`: what the checkpoint store holds, whether it is still sound, and what in it nobody needs."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from components.checkpoints import Checkpoint, verify
-from components.errors import BadCheckpoint, BadParameter, BadReference, RecycleError
+from components.errors import BadCheckpoint, BadReference, RecycleError
 from components.store import Garbage, Store
 from components.system import thread_pool
-from components.units import SECONDS
 
 SHORT = 12
 """Characters of a digest that people are shown."""
@@ -108,18 +106,6 @@ def collect(store: Store, older_than: timedelta, *, delete: bool) -> list[Collec
     found = store.garbage(datetime.now(UTC) - older_than)
     found.sort(key=lambda garbage: (-garbage.size, garbage.location))
     return [_removed(garbage) if delete else Collected(garbage=garbage, removed=None, problem="") for garbage in found]
-
-
-def parse_age(text: str) -> timedelta:
-    """Read an age such as `24h`, `30m`, `7d` or `0s`.
-
-    Raises:
-        BadParameter: it is none.
-    """
-    match = re.fullmatch(r"(\d{1,5})([smhd])", text.strip(), re.ASCII)
-    if match is None:
-        raise BadParameter(f"the age is {text[:80]!r}, which is none", hint="give an age such as 24h, 30m or 7d")
-    return timedelta(seconds=int(match[1]) * SECONDS[match[2]])
 
 
 def facts(contents: Contents, checkpoint: Checkpoint) -> dict[str, Any]:

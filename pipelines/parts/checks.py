@@ -8,7 +8,8 @@ from components.evaluate import check_harness, load_suite
 from components.finetune import check_dataset, check_trainer, load_recipe, shortened
 from components.planning import Choice, check_values, choose, complete, parse_lengths, quick_suite, search_points
 from components.transfer import parse_scale
-from components.watch import check_watch, parse_duration
+from components.units import parse_duration
+from components.watch import check_watch
 
 
 def check_recycling(parameters: Mapping[str, Any], *, here: bool) -> None:
@@ -67,7 +68,7 @@ def check_watching(parameters: Mapping[str, Any], *, here: bool) -> None:
     """
     watched = ("releases", "source_base", "source_tuned", "suite")
     check_watch(**{name: parameters[name] for name in watched})
-    parse_duration(parameters["retry_after"])
+    parse_duration(parameters["retry_after"], "retry_after", at_least=1)
     checked = ("scale", "dtype", "suite", "gate_tolerance", "model_name")
     check_values(recipe="", **{name: parameters[name] for name in checked})
     if here:

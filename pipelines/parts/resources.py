@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import components
 from components import __version__
-from components.errors import BadParameter
-from components.units import SECONDS
+from components.errors import BadParameter, describe_validation
+from components.units import parse_duration
 
 PROFILES = Path(__file__).parent / "profiles"
 DEFAULT = "cpu"
@@ -79,7 +79,7 @@ class StepResources(BaseModel):
     @property
     def timeout_s(self) -> int:
         """The timeout in seconds."""
-        return int(self.timeout[:-1]) * SECONDS[self.timeout[-1]]
+        return parse_duration(self.timeout, "timeout")
 
 
 class Resources(BaseModel):
@@ -202,9 +202,9 @@ def _checked(settings: dict[str, Any], profile: str) -> Resources:
     try:
         resources = Resources.model_validate(settings)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:5])
         raise BadParameter(
-            f"these resources cannot be: {faults}", hint=f"compare {profile} and what was set with those in {PROFILES}"
+            f"these resources cannot be: {describe_validation(error)}",
+            hint=f"compare {profile} and what was set with those in {PROFILES}",
         ) from None
     for name, step in resources.steps.items():
         for kind, promised, limit in (("cpu", step.cpu, step.cpu_limit), ("memory", step.memory, step.memory_limit)):

@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from components.errors import BadCheckpoint, BadParameter, OutputConflict
+from components.errors import BadCheckpoint, OutputConflict
 from components.s3 import client as s3_client
 from components.store.store import open_store
 from components.watch.ledger import (
@@ -25,7 +25,6 @@ from components.watch.ledger import (
     due,
     natural,
     overdue,
-    parse_duration,
     read_ledger,
     refused,
     superseded,
@@ -182,15 +181,6 @@ class TestAttempts:
         assert ledger.taken_by("run") == "content"
         assert ledger.taken_by("other") is None
         assert ledger.taken_by("") is None
-
-    @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("12h", 43200), ("2d", 172800)])
-    def test_durations(self, text, seconds):
-        assert parse_duration(text) == seconds
-
-    @pytest.mark.parametrize("text", ["", "12", "h", "-1h", "0h", "1.5h", "1w", "٣h"])
-    def test_what_is_no_duration(self, text):
-        with pytest.raises(BadParameter, match="retry_after"):
-            parse_duration(text)
 
 
 @dataclass

@@ -1,41 +1,21 @@
-"""The program that tells what OLMES's environment has, and what the names of tasks stand for.
+"""The program that tells what the names of OLMES's tasks and suites stand for.
 
-It runs in that environment. Started by path, it imports nothing of this package.
+Started by path, in OLMES's environment; it imports nothing of Recycle.
 """
 
 import importlib
 import json
 import sys
-import sysconfig
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("datasets", "lm_eval", "numpy", "sympy", "torch", "transformers", "vllm")
-
 
 def main(answer: Path, names: list[str]) -> None:
-    """Write a JSON object: versions, number of GPUs, folder of packages, and subtasks by name.
+    """Write a JSON object to a file: by name, the tasks that it stands for.
 
-    The subtasks of a name that OLMES does not know are null, as are those of a suite that is no macro average of
-    tasks.
+    They are null for a name that OLMES does not know, and for a suite that is no macro average of tasks.
     """
-    import torch
-
-    found = {
-        "versions": {name: installed for name in PACKAGES if (installed := _version(name))},
-        "gpus": torch.cuda.device_count(),
-        "packages": sysconfig.get_paths()["purelib"],
-        "subtasks": {name: _subtasks(name) for name in names},
-    }
-    answer.write_text(json.dumps(found), encoding="utf-8")
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
+    answer.write_text(json.dumps({name: _subtasks(name) for name in names}), encoding="utf-8")
 
 
 def _subtasks(name: str) -> "list[str] | None":

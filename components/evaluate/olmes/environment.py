@@ -1,22 +1,27 @@
 """The checkout of OLMES and its environment on this machine, and how to tell them from others."""
 
 import hashlib
-import json
 import os
-import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from components import settings
 from components.errors import BadParameter
 from components.evaluate.olmes.command import environment
 from components.evaluate.suite import OlmesSuite
-from components.system import run_program
+from components.system import Project, ask_program, commit_of, probe
 
 DESCRIBE = Path(__file__).with_name("describe_program.py")
+OLMES = Project(
+    name="OLMES",
+    variable="RECYCLE_OLMES",
+    script="oe_eval/launch.py",
+    how="get https://github.com/allenai/olmes, and see images/eval for its environment",
+    calls_python=True,
+)
+PACKAGES = ("datasets", "lm_eval", "numpy", "sympy", "torch", "transformers", "vllm")
+"""Packages whose versions can change a score."""
 
 
 class Olmes(BaseModel):
@@ -66,9 +71,19 @@ def find_olmes() -> Olmes:
         BadParameter: it is not there, or one GPU is visible that OLMES would not use.
         ProgramFailed: its environment lacks something.
     """
-    checkout, python = settings.olmes(), settings.olmes_python()
-    found = _describe(checkout, python, None, [])
-    olmes = Olmes(checkout=checkout, python=python, commit=_commit(checkout), source=_source(checkout), **found)
+    checkout, python = OLMES.folder(), OLMES.python()
+    with tempfile.TemporaryDirectory() as work:
+        variables = environment(checkout=checkout, python=python, packages=None, work=Path(work), offline=True)
+        found = probe(python, PACKAGES, env=variables)
+    olmes = Olmes(
+        checkout=checkout,
+        python=python,
+        commit=commit_of(checkout)[:7],
+        source=_source(checkout),
+        versions=found.versions,
+        gpus=len(found.gpus),
+        packages=Path(found.packages),
+    )
     _check_gpu(olmes)
     return olmes
 
@@ -79,40 +94,26 @@ def find_subtasks(olmes: Olmes, suite: OlmesSuite) -> dict[str, list[str]]:
     Raises:
         BadParameter: OLMES does not know it, its score is not the macro average of tasks, or it is asked twice.
     """
-    described = _describe(olmes.checkout, olmes.python, olmes.packages, [task.name for task in suite.tasks])
-    found: dict[str, list[str]] = described["subtasks"]
-    asked: list[str] = []
-    for name, subtasks in found.items():
-        if subtasks is None:
-            raise BadParameter(
-                f"OLMES at {olmes.checkout} has no task {name!r}, nor a suite of that name that is a macro average",
-                hint=f"choose from `{olmes.python} -m oe_eval.launch --list-tasks --list-task-suites`, run there",
-            )
-        asked += subtasks
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        variables = environment(
+            checkout=olmes.checkout, python=olmes.python, packages=olmes.packages, work=work, offline=True
+        )
+        names = [task.name for task in suite.tasks]
+        found: dict[str, list[str]] = ask_program(olmes.python, DESCRIBE, names, work=work, env=variables)
+    unknown = next((name for name in names if found[name] is None), None)
+    if unknown is not None:
+        raise BadParameter(
+            f"OLMES at {olmes.checkout} has no task {unknown!r}, nor a suite of that name that is a macro average",
+            hint=f"choose from `{olmes.python} -m oe_eval.launch --list-tasks --list-task-suites`, run there",
+        )
+    asked = [subtask for subtasks in found.values() for subtask in subtasks]
     twice = sorted({name for name in asked if asked.count(name) > 1})
     if twice:
         raise BadParameter(
             f"the suite {suite.name} asks {twice[0]} twice, alone or in OLMES's suites", hint="leave one of them out"
         )
     return found
-
-
-def _describe(checkout: Path, python: Path, packages: Path | None, names: list[str]) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        variables = environment(checkout=checkout, python=python, packages=packages, work=work, offline=True)
-        answer = work / "answer.json"
-        run_program([str(python), "-P", str(DESCRIBE), str(answer), *names], env=variables, cwd=work)
-        return dict(json.loads(answer.read_bytes()))
-
-
-def _commit(checkout: Path) -> str:
-    if not (checkout / ".git").exists():
-        return ""
-    asked = subprocess.run(
-        ["git", "-C", str(checkout), "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return asked.stdout.strip() if asked.returncode == 0 else ""
 
 
 def _source(checkout: Path) -> str:

@@ -2,28 +2,30 @@
 
 import hashlib
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components import settings
-from components.errors import BadParameter, ProgramFailed
+from components.errors import BadParameter
 from components.finetune.open_instruct.memory import Hardware
 from components.finetune.recipe import OpenInstructRecipe, Recipe
-from components.system import run_program, sha256_file, usable_memory
+from components.system import COMMIT_FILE, Project, commit_of, probe, sha256_file, usable_memory
 
-PROBE = Path(__file__).with_name("probe_program.py")
-SCRIPT = Path("open_instruct") / "finetune.py"
-COMMIT_FILE = "COMMIT"
-"""Holds the commit of a checkout without its git directory, as in an image."""
 TESTED_COMMIT = "e6c3044aa6201c8bfa4573c1b03142af599e730d"
-"""Of https://github.com/allenai/open-instruct, 20 August 2026."""
+"""The commit of https://github.com/allenai/open-instruct of 20 August 2026."""
 TESTED_SOURCES = "c158dc3f3836538fdc39ed453f34954fba5eb66689e2b7854a24a7eef75b2f38"
 """Digest of that commit's Python files, by which a bare copy of it is recognized."""
+OPEN_INSTRUCT = Project(
+    name="Open-Instruct",
+    variable="RECYCLE_OPEN_INSTRUCT",
+    script="open_instruct/finetune.py",
+    how=f"clone https://github.com/allenai/open-instruct at {TESTED_COMMIT[:7]}, and install it into its .venv; or "
+    "choose a recipe for trl",
+)
+ATTENTION = ("flash-attn", "flash-attn-3", "flash-attn-4")
+"""Open-Instruct takes the newest of those that are there, and torch's attention without any."""
+PACKAGES = ("torch", "transformers", "accelerate", "deepspeed", "datasets", "wandb", *ATTENTION)
 NEEDED = ("torch", "transformers", "accelerate", "deepspeed", "wandb")
 FIRST_CAPABILITY_WITH_BFLOAT16 = 8
 
@@ -55,11 +57,10 @@ def find_checkout() -> Checkout:
             cannot be told.
         ProgramFailed: its environment is broken.
     """
-    folder = _folder()
-    python = _python(folder)
+    folder, python = OPEN_INSTRUCT.folder(), OPEN_INSTRUCT.python()
     sources = digest_of_sources(folder)
-    found = _probe(python)
-    missing = [name for name in NEEDED if not found["versions"].get(name)]
+    found = probe(python, PACKAGES, env={"PYTHONPATH": ""})
+    missing = [name for name in NEEDED if name not in found.versions]
     if missing:
         raise BadParameter(
             f"the environment of {python} lacks {', '.join(missing)}",
@@ -70,8 +71,8 @@ def find_checkout() -> Checkout:
         python=python,
         commit=_commit(folder, sources),
         sources=sources,
-        versions={name: version for name, version in found["versions"].items() if version},
-        hardware=hardware_of(found["gpus"]),
+        versions=found.versions,
+        hardware=hardware_of(found.gpus),
     )
 
 
@@ -82,7 +83,7 @@ def check_trainer(recipe: Recipe) -> None:
         BadParameter: it is not.
     """
     if isinstance(recipe, OpenInstructRecipe):
-        _python(_folder())
+        OPEN_INSTRUCT.python()
 
 
 def hardware_of(gpus: list[dict[str, Any]]) -> Hardware:
@@ -102,58 +103,16 @@ def hardware_of(gpus: list[dict[str, Any]]) -> Hardware:
 
 def digest_of_sources(folder: Path) -> str:
     """sha256 over the names and contents of a checkout's own Python files."""
-    package = folder / SCRIPT.parent
+    package = (folder / OPEN_INSTRUCT.script).parent
     listing = [[path.relative_to(package).as_posix(), sha256_file(path)] for path in sorted(package.rglob("*.py"))]
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 
-def _folder() -> Path:
-    folder = settings.open_instruct()
-    if folder is None:
-        raise BadParameter(
-            "the recipe is for Open-Instruct, and RECYCLE_OPEN_INSTRUCT does not say where that is",
-            hint=f"clone https://github.com/allenai/open-instruct at {TESTED_COMMIT[:7]}, install it into its .venv, "
-            "and set RECYCLE_OPEN_INSTRUCT to the clone; or choose a recipe for trl",
-        )
-    if not (folder / SCRIPT).is_file():
-        raise BadParameter(
-            f"RECYCLE_OPEN_INSTRUCT is {folder}, which has no {SCRIPT}", hint="set it to a checkout of Open-Instruct"
-        )
-    return folder
-
-
-def _python(folder: Path) -> Path:
-    python = settings.open_instruct_python(folder)
-    if not os.access(python, os.X_OK) or python.is_dir():
-        raise BadParameter(
-            f"Open-Instruct's python would be {python}, which is no program",
-            hint="install its environment there, or set RECYCLE_OPEN_INSTRUCT_PYTHON to the python that has it",
-        )
-    return python
-
-
 def _commit(folder: Path, sources: str) -> str:
-    if (folder / ".git").exists() and shutil.which("git"):
-        told = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True)
-        if told.returncode == 0:
-            return told.stdout.strip()
-    if (folder / COMMIT_FILE).is_file():
-        return (folder / COMMIT_FILE).read_text(encoding="utf-8").strip()
-    if sources == TESTED_SOURCES:
-        return TESTED_COMMIT
-    raise BadParameter(
-        f"{folder} does not tell which commit of Open-Instruct it is",
-        hint=f"clone it with git, or write the commit into {folder / COMMIT_FILE}",
-    )
-
-
-def _probe(python: Path) -> dict[str, Any]:
-    lines: list[str] = []
-    run_program([str(python), str(PROBE)], env={"PYTHONPATH": "", "PYTHONSAFEPATH": "1"}, on_line=lines.append)
-    try:
-        found = json.loads(lines[-1])
-    except (IndexError, ValueError):
-        raise ProgramFailed(
-            f"{python} does not tell what Open-Instruct's environment has", hint=f"run it by hand: {python} {PROBE}"
-        ) from None
-    return dict(found)
+    commit = commit_of(folder) or (TESTED_COMMIT if sources == TESTED_SOURCES else "")
+    if not commit:
+        raise BadParameter(
+            f"{folder} does not tell which commit of Open-Instruct it is",
+            hint=f"clone it with git, or write the commit into {folder / COMMIT_FILE}",
+        )
+    return commit

@@ -7,7 +7,7 @@ from functools import cache
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.checkpoints import Checkpoint, derivation_of
-from components.definitions import FOLDERS, load_named
+from components.definitions import FOLDERS, load_definition
 from components.references import transfers
 from components.reports.comparison.inputs import Model, Role
 from components.reports.comparison.table import ScoreTable
@@ -80,7 +80,7 @@ def _score(result: Result, benchmark: str | None) -> float | None:
 def studies() -> tuple[Study, ...]:
     """Every set of published scores that ships."""
     paths = sorted(FOLDERS[KIND].glob("*.yaml"))
-    return tuple(load_named(KIND, str(path), Study)[0] for path in paths)
+    return tuple(load_definition(KIND, str(path), Study)[0] for path in paths)
 
 
 def known_as(role: str, manifests: Mapping[str, Checkpoint]) -> str:

@@ -1,11 +1,10 @@
 import pytest
 
-from components import settings
 from components.errors import BadParameter, ProgramFailed
-from components.evaluate.harness import find_harness
+from components.evaluate.harness import check_harness, find_harness
 from components.evaluate.olmes import environment as olmes_environment
-from components.evaluate.olmes.environment import Olmes, find_olmes
-from components.evaluate.suite import check_harness, load_suite
+from components.evaluate.olmes.environment import OLMES, Olmes, find_olmes
+from components.evaluate.suite import load_suite
 
 
 @pytest.fixture
@@ -29,22 +28,23 @@ def test_it_has_to_be_named():
 def test_another_folder_is_no_checkout(tmp_path, monkeypatch):
     monkeypatch.setenv("RECYCLE_OLMES", str(tmp_path))
     with pytest.raises(BadParameter, match=r"has no oe_eval/launch\.py"):
-        settings.olmes()
+        OLMES.folder()
 
 
 def test_its_python_is_in_the_checkout_or_named(checkout, tmp_path, monkeypatch):
-    assert settings.olmes_python() == checkout / ".venv" / "bin" / "python"
+    assert OLMES.python() == checkout / ".venv" / "bin" / "python"
     monkeypatch.setenv("RECYCLE_OLMES_PYTHON", str(tmp_path / "python"))
-    with pytest.raises(BadParameter, match=r"not at .*python[\s\S]*RECYCLE_OLMES_PYTHON"):
-        settings.olmes_python()
+    with pytest.raises(BadParameter, match=r"would be .*python[\s\S]*RECYCLE_OLMES_PYTHON"):
+        OLMES.python()
 
 
 def test_a_python_without_one_called_python_beside_it(checkout, monkeypatch):
     alone = checkout / "python3.11"
     alone.write_text("")
+    alone.chmod(0o755)
     monkeypatch.setenv("RECYCLE_OLMES_PYTHON", str(alone))
-    with pytest.raises(BadParameter, match="not at"):
-        settings.olmes_python()
+    with pytest.raises(BadParameter, match=r"would be .*/python, which is no program"):
+        OLMES.python()
 
 
 def test_an_environment_that_lacks_something_says_so(checkout):

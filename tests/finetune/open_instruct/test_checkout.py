@@ -6,14 +6,15 @@ import sys
 import pytest
 
 from components.errors import BadParameter, ProgramFailed
-from components.finetune.open_instruct.checkout import PROBE, digest_of_sources, find_checkout, hardware_of
+from components.finetune.open_instruct.checkout import PACKAGES, digest_of_sources, find_checkout, hardware_of
 from components.system import limits as memory
+from components.system.checkout import PROBE
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PYTHON = """#!/bin/sh
 echo a warning
-echo '{"versions": {"torch": "2.8", "transformers": "5.4", "accelerate": "1", "deepspeed": "0.1", "wandb": %s},' \\
-    '"gpus": %s}'
+echo '{"versions": {"torch": "2.8", "transformers": "5.4", "accelerate": "1", "deepspeed": "0.1"%s},' \\
+    '"gpus": %s, "packages": ""}' > "$3"
 """
 
 
@@ -28,7 +29,7 @@ def checkout(tmp_path, monkeypatch):
     return folder
 
 
-def write_python(folder, wandb='"0.2"', gpus="[]", text=None):
+def write_python(folder, wandb=', "wandb": "0.2"', gpus="[]", text=None):
     python = folder / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True, exist_ok=True)
     python.write_text(text or PYTHON % (wandb, gpus))
@@ -71,7 +72,7 @@ def test_another_python(checkout, tmp_path, monkeypatch):
 
 
 def test_what_can_be_missing(checkout, tmp_path, monkeypatch):
-    write_python(checkout, wandb="null")
+    write_python(checkout, wandb="")
     with pytest.raises(BadParameter, match="lacks wandb"):
         find_checkout()
     write_python(checkout, text="#!/bin/sh\nexit 3\n")
@@ -87,7 +88,7 @@ def test_what_can_be_missing(checkout, tmp_path, monkeypatch):
     with pytest.raises(BadParameter, match=r"has no open_instruct/finetune\.py"):
         find_checkout()
     monkeypatch.delenv("RECYCLE_OPEN_INSTRUCT")
-    with pytest.raises(BadParameter, match=r"RECYCLE_OPEN_INSTRUCT does not say"):
+    with pytest.raises(BadParameter, match=r"RECYCLE_OPEN_INSTRUCT is not set"):
         find_checkout()
 
 
@@ -117,7 +118,6 @@ def test_the_attention_that_would_be_taken_is_named(tmp_path, package):
     metadata = tmp_path / f"{package.replace('-', '_')}-2.8.3.dist-info" / "METADATA"
     metadata.parent.mkdir()
     metadata.write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 2.8.3\n")
-    told = subprocess.run(
-        [sys.executable, str(PROBE)], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, check=True
-    )
-    assert json.loads(told.stdout)["versions"][package] == "2.8.3"
+    answer = tmp_path / "answer.json"
+    subprocess.run([sys.executable, PROBE, answer, *PACKAGES], env={"PYTHONPATH": str(tmp_path)}, check=True)
+    assert json.loads(answer.read_text())["versions"][package] == "2.8.3"
