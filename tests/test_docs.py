@@ -1,0 +1,112 @@
+"""That the documentation holds: its links, sizes, commands, variables, and the parts that follow from the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.generate import PAGES, PART, leaves, written
+from pipelines.cli.main import main
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"`[^`\n]+`")
+
+
+def without_code(text):
+    return CODE.sub("", FENCE.sub("", text))
+
+
+def anchors(text):
+    """What GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+class TestPage:
+    def test_its_generated_parts_are_what_the_code_says(self, page):
+        text = page.read_text(encoding="utf-8")
+        assert written(text) == text, "run `make docs`"
+
+    def test_every_generated_part_is_closed(self, page):
+        text = page.read_text(encoding="utf-8")
+        assert text.count("<!-- generated: ") == len(PART.findall(text)) == text.count("<!-- end -->")
+
+    def test_its_links_lead_somewhere(self, page):
+        for found in LINK.finditer(without_code(page.read_text(encoding="utf-8"))):
+            target, _, anchor = found["target"].partition("#")
+            if "://" in target:
+                continue
+            file = (page.parent / target).resolve() if target else page
+            assert file.exists(), found[0]
+            assert not anchor or anchor in anchors(file.read_text(encoding="utf-8")), found[0]
+
+    def test_every_variable_exists(self, page):
+        """Of Recycle's own; those of others are not ours to rename."""
+        sources = [path for folder in ("components", "pipelines") for path in (ROOT / folder).rglob("*.py")]
+        code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+        for name in set(re.findall(r"\bRECYCLE_[A-Z0-9_]*[A-Z0-9]\b", page.read_text(encoding="utf-8"))):
+            known = name in code or (name.startswith("RECYCLE_SCRATCH_") and "RECYCLE_SCRATCH_" in code)
+            assert known, name
+
+    def test_every_command_exists(self, page):
+        groups, commands = command_words()
+        for line in re.findall(r"(?:^|`|\$ |/)recycle ([a-z][^`\n]*)", page.read_text(encoding="utf-8"), re.MULTILINE):
+            first, second, *_ = (*line.split(), "", "")
+            assert first in commands or first in groups, f"recycle {line}"
+            if first in groups and re.fullmatch(r"[a-z]+", second) and first == "store":
+                assert second in groups[first], f"recycle {line}"
+
+    def test_every_option_exists(self, page):
+        known = {option for _, command in leaves(main, "recycle") for one in command.params for option in options(one)}
+        for line in re.findall(r"(?:^|`|\$ |/)recycle [a-z][^`\n#]*", page.read_text(encoding="utf-8"), re.MULTILINE):
+            for option in re.findall(r"(?<!\S)--[a-z][a-z-]+", line):
+                assert option in known | {"--help", "--version"}, line
+
+    def test_every_file_that_it_names_exists(self, page):
+        for name in re.findall(r"`((?:components|pipelines|tests|images|manifests|docs)/[\w./-]+)`", page.read_text()):
+            assert (ROOT / name).exists(), name
+
+
+def command_words():
+    groups, commands = {}, set()
+    for path, _ in leaves(main, "recycle"):
+        _, *words = path.split()
+        if len(words) == 1:
+            commands.add(words[0])
+        else:
+            groups.setdefault(words[0], set()).add(words[1])
+    return groups, commands
+
+
+def options(parameter):
+    return (*parameter.opts, *parameter.secondary_opts)
+
+
+class TestReadme:
+    def test_it_is_short(self):
+        assert len(README.read_bytes()) <= 10_000
+        assert len(README.read_text(encoding="utf-8").splitlines()) <= 130
+
+    def test_it_names_every_page(self):
+        text = README.read_text(encoding="utf-8")
+        assert not [page.name for page in PAGES[1:] if f"docs/{page.name}" not in text]
+
+    def test_it_says_how_to_run_the_main_job_and_the_tests(self):
+        text = README.read_text(encoding="utf-8")
+        assert re.search(r"^make demo\b", text, re.MULTILINE)
+        assert re.search(r"^make (check )?test\b", text, re.MULTILINE)
+        assert "make check test" in (ROOT / ".ci" / "run").read_text()
+
+    def test_its_picture_is_small(self):
+        assert (ROOT / "docs" / "images" / "report.png").stat().st_size <= 200_000
+
+
+def test_every_variable_of_settings_is_documented():
+    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    source = (ROOT / "components" / "settings.py").read_text(encoding="utf-8")
+    names = set(re.findall(r"\bRECYCLE_[A-Z0-9_]*[A-Z0-9]\b", source))
+    assert not [name for name in names if name not in text]
