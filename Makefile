@@ -7,7 +7,7 @@ CLUSTER_TOOLS ?= ../shared/cluster
 # Steps are processes of their own; where this is set, each of them would compile every module it imports anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-slow test-cluster images kind kind-down check bench bench-transfer bench-store clean
+.PHONY: demo test test-slow test-cluster images kind kind-down check docs bench bench-transfer bench-store clean
 
 demo: $(INSTALLED)  ## the main job: make a small world, recycle a fine-tune in it, judge and register the result
 	@echo "Installed in $$(cat $(INSTALLED)) s."
@@ -36,6 +36,9 @@ check: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(INSTALLED)  ## the parts of docs/ that follow from the code
+	$(BIN)/python docs/generate.py
 
 bench: bench-transfer bench-store  ## how fast what moves bytes is, beside what it cannot beat
 
