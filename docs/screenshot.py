@@ -16,7 +16,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "docs" / "images" / "report.png"
-WIDTH, HEIGHT = 1080, 1180
+WIDTH, HEIGHT = 1080, 1290
 COLOURS = 128
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
