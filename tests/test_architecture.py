@@ -52,7 +52,7 @@ LIBRARIES = {
         "components.watch",
     ),
     "huggingface_hub": (
-        "components.sources.hub",
+        "components.sources",
         "components.finetune.data.hub",
         "components.finetune.open_instruct.program",
         "components.watch.hub",

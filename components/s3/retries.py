@@ -2,7 +2,6 @@
 
 import logging
 import os
-import random
 import re
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 
 from components.errors import BadCheckpoint, BadReference, RecycleError, ServiceUnavailable, StorageFull
 from components.s3.client import site
-from components.system import interruptible_sleep
+from components.system import RetryPolicy, retry
 
 Result = TypeVar("Result")
 
@@ -23,38 +22,66 @@ FIRST_WAIT_S = 0.25
 LONGEST_WAIT_S = 5.0
 TELL_EVERY_S = 4.0
 
-_FULL = (
-    "XMinioStorageFull",
-    "QuotaExceeded",
-    "XMinioAdminBucketQuotaExceeded",
-    "EntityTooLarge",
-    "InsufficientStorage",
+_PASSING = frozenset(
+    {
+        "InternalError",
+        "SlowDown",
+        "SlowDownRead",
+        "SlowDownWrite",
+        "ServiceUnavailable",
+        "RequestTimeout",
+        "OperationAborted",
+        "TooManyRequests",
+        "ConditionalRequestConflict",
+        "XMinioServerNotInitialized",
+        "IncompleteBody",
+        "BadDigest",
+        "XAmzContentSHA256Mismatch",
+    }
 )
-_REFUSED = (
-    "AccessDenied",
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "ExpiredToken",
-    "InvalidToken",
-    "InvalidTokenId",
-    "TokenRefreshRequired",
-    "AuthorizationHeaderMalformed",
+_FULL = frozenset(
+    {
+        "XMinioStorageFull",
+        "InsufficientStorage",
+        "QuotaExceeded",
+        "XMinioAdminBucketQuotaExceeded",
+        "EntityTooLarge",
+    }
 )
-_PASSING = (
-    "InternalError",
-    "SlowDown",
-    "ServiceUnavailable",
-    "RequestTimeout",
-    "OperationAborted",
-    "XMinioServerNotInitialized",
-    "SlowDownRead",
-    "SlowDownWrite",
-    "IncompleteBody",
-    "XAmzContentSHA256Mismatch",
-    "BadDigest",
-    "ConditionalRequestConflict",
-    "TooManyRequests",
+_REFUSED = frozenset(
+    {
+        "AccessDenied",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ExpiredToken",
+        "InvalidToken",
+        "InvalidTokenId",
+        "TokenRefreshRequired",
+        "AuthorizationHeaderMalformed",
+    }
 )
+_CAUSES: tuple[tuple[frozenset[str], type[RecycleError], str], ...] = (
+    (_FULL, StorageFull, "make room there, or raise the quota, and run the same command again"),
+    (
+        _REFUSED,
+        BadReference,
+        "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and their policy",
+    ),
+    (
+        frozenset({"RequestTimeTooSkewed"}),
+        ServiceUnavailable,
+        "set this machine's clock, or the server's: they differ by too much",
+    ),
+    (
+        frozenset({"NotImplemented"}),
+        ServiceUnavailable,
+        "use a server that has all of S3 that Recycle needs, such as MinIO",
+    ),
+)
+"""By S3's code of an error, which error it is told as and with which hint.
+
+The codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html; those with XMinio are MinIO's own.
+"""
 
 log = logging.getLogger(__name__)
 
@@ -87,30 +114,26 @@ def tried(what: str, uri: str, request: Callable[[], Result]) -> Result:
     from minio.error import MinioException
     from urllib3.exceptions import HTTPError
 
-    failures, failing_since = 0, 0.0
-    while True:
-        failure: Exception
+    failures = (MinioException, HTTPError, BadAnswer, OSError)
+
+    def ask() -> Result:
         try:
             return request()
-        except (MinioException, HTTPError, BadAnswer, OSError) as error:
-            failure = error
+        except failures:
+            raise
         except (ValueError, SyntaxError, KeyError) as error:  # the client's, when an XML is none, or not S3's
-            failure = BadAnswer(f"an answer that is not S3's ({error})")
-        failures += 1
-        failing_since = failing_since or time.monotonic()
-        failing_s = time.monotonic() - failing_since
-        if not _may_pass(failure) or (failures >= FEWEST_TRIES and failing_s >= PATIENCE_S):
-            raise _explained(what, uri, failure, failing_s) from None
-        wait_s = _wait_s(failures, failing_s)
-        _teller.tell(what, uri, failure, failing_s + wait_s)
-        interruptible_sleep(wait_s)
+            raise BadAnswer(f"an answer that is not S3's ({error})") from None
 
-
-def _wait_s(failures: int, failing_s: float) -> float:
-    """Longer each time, with the last try at the end of the patience; jitter spreads the tries of many threads."""
-    longest_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(failures - 1, 20))
-    left_s = max(PATIENCE_S - failing_s, FIRST_WAIT_S)
-    return min(longest_s * random.uniform(0.5, 1.0), left_s)  # noqa: S311
+    return retry(
+        ask,
+        RetryPolicy(
+            first_wait_s=FIRST_WAIT_S, longest_wait_s=LONGEST_WAIT_S, patience_s=PATIENCE_S, min_tries=FEWEST_TRIES
+        ),
+        failures,
+        tell=lambda error, waiting_s: _teller.tell(what, uri, error, waiting_s),
+        may_pass=_may_pass,
+        explain=lambda error, failing_s: _explain(what, uri, error, failing_s),
+    )
 
 
 class _Teller:
@@ -129,43 +152,35 @@ class _Teller:
                 site(),
                 what,
                 uri,
-                _told(failure),
+                _text_of(failure),
             )
 
 
 _teller = _Teller()
 
 
-def _explained(what: str, uri: str, error: Exception, failing_s: float) -> Exception:
+def _explain(what: str, uri: str, error: Exception, failing_s: float) -> Exception:
     code = getattr(error, "code", None)
     tried_for = f" (tried for {failing_s:.0f} s)" if failing_s >= 1 else ""
-    location = f"{site()} does not {what} in {uri}: {_told(error)}{tried_for}"
+    problem = f"{site()} does not {what} in {uri}: {_text_of(error)}{tried_for}"
     if code in ("NoSuchKey", "NoSuchUpload", "ResourceNotFound"):
-        return Absent(location)
+        return Absent(problem)
+    if code == "PreconditionFailed" and what.startswith("write"):
+        return AlreadyThere(problem)
     if code == "PreconditionFailed":
-        return AlreadyThere(location) if what.startswith("write") else _changed(what, uri)
-    if code == "NoSuchBucket":
-        bucket = urlsplit(uri).netloc
-        return BadReference(f"{site()} has no bucket {bucket}", hint="make the bucket, or check RECYCLE_STORE")
-    if code in _FULL:
-        return StorageFull(location, hint="make room there, or raise the quota, and run the same command again")
-    if code == "RequestTimeTooSkewed":
-        return ServiceUnavailable(location, hint="set this machine's clock, or the server's: they differ by too much")
-    if code == "NotImplemented":
-        return ServiceUnavailable(location, hint="use a server that has all of S3 that Recycle needs, such as MinIO")
-    if code in _REFUSED:
-        return BadReference(
-            location, hint="check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and their policy"
+        return BadCheckpoint(
+            f"cannot {what} in {uri}: the object was replaced since it was first looked at",
+            hint="run the same command again",
         )
+    if code == "NoSuchBucket":
+        return BadReference(
+            f"{site()} has no bucket {urlsplit(uri).netloc}", hint="make the bucket, or check RECYCLE_STORE"
+        )
+    for codes, kind, hint in _CAUSES:
+        if code in codes:
+            return kind(problem, hint=hint)
     return ServiceUnavailable(
-        location, hint="check AWS_ENDPOINT_URL_S3 and the server; what was written is kept: run the same command again"
-    )
-
-
-def _changed(what: str, uri: str) -> RecycleError:
-    return BadCheckpoint(
-        f"cannot {what} in {uri}: the object was replaced since it was first looked at",
-        hint="run the same command again",
+        problem, hint="check AWS_ENDPOINT_URL_S3 and the server; what was written is kept: run the same command again"
     )
 
 
@@ -187,7 +202,7 @@ def _is_passing(status: int) -> bool:
     return (status >= 500 and status != 501) or status in (408, 429)  # 501: it never will
 
 
-def _told(error: Exception) -> str:
+def _text_of(error: Exception) -> str:
     """What an error says, for people, without anything that gives access."""
     code, message = getattr(error, "code", None), getattr(error, "message", None)
     text = f"{code}: {message}" if code else str(error) or type(error).__name__

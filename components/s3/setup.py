@@ -7,8 +7,6 @@ RECYCLE_BUCKET_USERS                    folder with a file `access-key` and a fi
 
 import logging
 import os
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +17,7 @@ from minio.credentials.providers import StaticProvider
 from minio.error import MinioException, S3Error
 
 from components.errors import BadParameter, ServiceUnavailable
+from components.system import RetryPolicy, retry
 
 START_S = 300.0
 WAIT_S = 2.0
@@ -66,7 +65,7 @@ def set_up(endpoint: str, root_user: str, root_password: str, users: list[Bucket
         http_client=pool,
     )
     try:
-        _patiently(client.list_buckets)
+        _wait_for(client)
         for user in users:
             _set_up_one(client, admin, user)
     except (MinioException, urllib3.exceptions.HTTPError) as error:
@@ -77,19 +76,15 @@ def set_up(endpoint: str, root_user: str, root_password: str, users: list[Bucket
         ) from None
 
 
-def _patiently(look: Callable[[], object]) -> None:
+def _wait_for(client: Minio) -> None:
     """Wait for a MinIO that is still starting."""
-    deadline = time.monotonic() + START_S
-    while True:
-        try:
-            look()
-            return
-        except (urllib3.exceptions.HTTPError, S3Error) as error:
-            refused = isinstance(error, S3Error) and error.response is not None and error.response.status < 500
-            if refused or time.monotonic() > deadline:
-                raise
-            log.info("MinIO does not answer yet")
-            time.sleep(WAIT_S)
+    retry(
+        client.list_buckets,
+        RetryPolicy(first_wait_s=WAIT_S, longest_wait_s=WAIT_S, patience_s=START_S),
+        (urllib3.exceptions.HTTPError, S3Error),
+        tell=lambda error, waiting_s: log.info("MinIO does not answer yet"),
+        may_pass=lambda error: not (isinstance(error, S3Error) and error.response and error.response.status < 500),
+    )
 
 
 def _set_up_one(client: Minio, admin: MinioAdmin, user: BucketUser) -> None:

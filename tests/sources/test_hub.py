@@ -24,14 +24,14 @@ from components.errors import (
     ServiceUnavailable,
 )
 from components.references.save import save_checkpoint
-from components.sources import hub as module
+from components.sources import hub_errors as module
 from components.sources.hub import HubSource
 from components.store import copying
 from components.store.copying import copy_file, copy_files
 from components.store.folder.writer import FolderCheckpointWriter
 from components.store.locate import open_checkpoint
 from components.store.store import open_store
-from components.system import network
+from components.system import network, retries
 from tests.support.fakehub import FakeHub, server  # noqa: F401 - a fixture
 from tests.support.stores import checkpoints_in
 from tests.support.tinymodels import make_checkpoint
@@ -82,7 +82,7 @@ def hub(server, folder, tmp_path, monkeypatch):
 @pytest.fixture
 def waits(monkeypatch):
     waits = []
-    monkeypatch.setattr(module, "interruptible_sleep", waits.append)
+    monkeypatch.setattr(retries, "interruptible_sleep", waits.append)
     return waits
 
 

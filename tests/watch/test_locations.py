@@ -101,7 +101,7 @@ class TestTheHub:
     def hub(self, server, monkeypatch):
         server.reset()
         monkeypatch.setenv("HF_ENDPOINT", server.url)
-        monkeypatch.setattr("components.sources.hub.FIRST_WAIT_S", 0.01)
+        monkeypatch.setattr("components.sources.hub_errors.FIRST_WAIT_S", 0.01)
         return server
 
     @pytest.fixture

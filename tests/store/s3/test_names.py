@@ -340,7 +340,7 @@ class TestHub:
         with FakeHub() as hub:
             hub.add("org/model", make_checkpoint(tmp_path / "model"))
             monkeypatch.setenv("HF_ENDPOINT", hub.url)
-            monkeypatch.setattr("components.sources.hub.FIRST_WAIT_S", 0.001)
+            monkeypatch.setattr("components.sources.hub_errors.FIRST_WAIT_S", 0.001)
             yield hub
 
     @pytest.mark.parametrize("place", ["http://169.254.169.254/latest", "http://2852039166/", "//[fe80::1]/x"])

@@ -15,7 +15,7 @@ from components.s3 import retries as s3_tries
 from components.s3.retries import BadAnswer, tried
 from components.store import copying
 from components.store.store import open_store
-from components.system import network
+from components.system import network, retries
 from components.system.threads import Cancellation, interruptible_sleep, thread_pool
 from tests.support.faulty_proxy import proxy, refusal, running_proxy  # noqa: F401 - fixtures
 from tests.support.tinymodels import make_checkpoint
@@ -39,7 +39,8 @@ class Clock:
 def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(s3_tries, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    monkeypatch.setattr(s3_tries, "interruptible_sleep", clock.wait)
+    monkeypatch.setattr(retries, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(retries, "interruptible_sleep", clock.wait)
     monkeypatch.setattr(s3_tries, "_teller", s3_tries._Teller())
     return clock
 
