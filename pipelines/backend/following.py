@@ -165,6 +165,6 @@ class _Follower:
 
     def _lost(self, error: ServiceUnavailable) -> ServiceUnavailable:
         return ServiceUnavailable(
-            f"{error.problem}. The run {self._run_id} goes on on the cluster",
+            f"{error.problem}. The run {self._run_id} continues on the cluster",
             hint=f"{error.hint}; then follow it with `recycle runs show {self._run_id}`",
         )

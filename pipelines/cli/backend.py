@@ -7,26 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.cli.options import JSON, PARAMETERS, print_json, resource_options, told
+from pipelines.cli.options import JSON, PARAMETERS, print_json, report_errors, resource_options
 
 if TYPE_CHECKING:
     from pipelines.backend import Api, Cluster
     from pipelines.local import RunResult
 
 EXPERIMENT = click.option(
-    "--experiment", default="recycle", show_default=True, help="KFP's experiment that the runs are put in."
+    "--experiment", default="recycle", show_default=True, help="KFP experiment to put the runs in."
 )
 
 
 def where(function: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: which Kubeflow Pipelines is meant."""
+    """Decorator: the options that say where Kubeflow Pipelines is."""
     options = [
         click.option(
             "--endpoint",
             envvar=["KF_PIPELINES_ENDPOINT", "KFP_ENDPOINT"],
             show_envvar=True,
-            help="Address of the KFP API, such as http://localhost:8888; without one, KFP is reached through the "
-            "cluster that kubectl uses. A token is taken from KFP_EXISTING_TOKEN.",
+            help="Address of the KFP API, such as http://localhost:8888. Without it, KFP is reached through the "
+            "cluster that kubectl uses. A bearer token is read from KFP_EXISTING_TOKEN.",
         ),
         click.option(
             "--namespace",
@@ -34,7 +34,7 @@ def where(function: Callable[..., None]) -> Callable[..., None]:
             show_envvar=True,
             default="kubeflow",
             show_default=True,
-            help="Where KFP runs; in a KFP of many users, your own.",
+            help="Namespace that KFP runs in; in multi-user mode, your own namespace.",
         ),
     ]
     for option in reversed(options):
@@ -47,7 +47,7 @@ def where(function: Callable[..., None]) -> Callable[..., None]:
 @PARAMETERS
 @resource_options
 @EXPERIMENT
-@click.option("--wait/--no-wait", default=True, help="Follow the run until it ends.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the run until it ends.")
 @click.option(
     "--gpu-check/--no-gpu-check",
     default=True,
@@ -57,7 +57,7 @@ def where(function: Callable[..., None]) -> Callable[..., None]:
 )
 @where
 @JSON
-@told
+@report_errors
 def submit(
     pipeline: str,
     assignments: tuple[str, ...],
@@ -71,10 +71,10 @@ def submit(
     namespace: str,
     as_json: bool,
 ) -> None:
-    """Run PIPELINE on the cluster, and follow it.
+    """Run PIPELINE on the cluster and follow the run until it ends.
 
-    A new version of the pipeline is uploaded if KFP does not have it as it is here. The exit code is 0 where the run
-    succeeded. Ctrl-C leaves it running.
+    A new version of the pipeline is uploaded first if KFP has none with the same content. The exit code is 0 only if
+    the run succeeded. Ctrl-C stops following; the run continues.
     """
     from pipelines.backend import check_gpus, compiled, connect
     from pipelines.backend import submit as submit_run
@@ -93,12 +93,12 @@ def submit(
     if as_json and not wait:
         print_json(facts)
     say = _quiet if as_json else click.echo
-    say(f"{pipeline} {facts['version']} ({'uploaded' if facts['version_is_new'] else 'as before'})")
+    say(f"{pipeline} {facts['version']} ({'uploaded' if facts['version_is_new'] else 'unchanged'})")
     say(f"Run {facts['run_id']}" + (f" · {facts['ui']}" if facts["ui"] else ""))
     if submitted.uploaded.is_new:
-        _tell_schedules(api, pipeline, submitted.uploaded.pipeline_id, is_meant=False)
+        _report_schedules(api, pipeline, submitted.uploaded.pipeline_id, is_meant=False)
     if wait:
-        with _goes_on(facts["run_id"], as_json=as_json):
+        with _continues_after_interrupt(facts["run_id"], as_json=as_json):
             _follow(api, facts["run_id"], cluster, as_json=as_json)
     else:
         say(f"Follow it with `recycle runs show {facts['run_id']}`.")
@@ -109,7 +109,7 @@ def submit(
 @resource_options
 @where
 @JSON
-@told
+@report_errors
 def upload(
     pipelines: tuple[str, ...],
     profile: str,
@@ -119,9 +119,9 @@ def upload(
     namespace: str,
     as_json: bool,
 ) -> None:
-    """Upload PIPELINES, or all of them, for KFP's UI and for schedules.
+    """Upload PIPELINES (default: all of them), for KFP's UI and for schedules.
 
-    A pipeline whose newest version on KFP is what it is here is left alone.
+    Nothing is uploaded where the newest version on KFP has the same content already.
     """
     from pipelines.backend import compiled, connect
     from pipelines.backend import upload as upload_version
@@ -133,16 +133,16 @@ def upload(
     uploaded = {one.name: upload_version(api, one, as_newest=True) for one in made}
     for name, one in uploaded.items():
         if one.is_new:
-            _tell_schedules(api, name, one.pipeline_id, is_meant=True)
+            _report_schedules(api, name, one.pipeline_id, is_meant=True)
     if as_json:
         print_json({name: {"version": one.version.name, "is_new": one.is_new} for name, one in uploaded.items()})
         return
     for name, one in uploaded.items():
-        click.echo(f"{name} {one.version.name} ({'uploaded' if one.is_new else 'as before'})")
+        click.echo(f"{name} {one.version.name} ({'uploaded' if one.is_new else 'unchanged'})")
 
 
 class WithDefault(click.Group):
-    """A group that takes what begins with none of its commands as arguments of one of them."""
+    """A group of commands of which one is the default: it gets arguments that begin with no command."""
 
     def __init__(self, *args: Any, default: str, **kwargs: Any) -> None:  # noqa: ANN401 - whatever click passes
         super().__init__(*args, **kwargs)
@@ -156,9 +156,10 @@ class WithDefault(click.Group):
 
 @click.group(cls=WithDefault, default="create", subcommand_metavar="PIPELINE --cron '0 6 * * *' | COMMAND [ARGS]...")
 def schedule() -> None:
-    """Run a pipeline again and again: its newest version, one run at a time, at times in UTC.
+    """Run the newest version of a pipeline on a schedule, one run at a time.
 
     `recycle schedule PIPELINE --cron '0 6 * * *'` makes a schedule; `recycle schedule create --help` lists its options.
+    Times are in UTC.
     """
 
 
@@ -166,12 +167,12 @@ def schedule() -> None:
 @click.argument("pipeline")
 @click.option("--cron", required=True, help="When, in UTC: minute, hour, day of the month, month, day of the week.")
 @PARAMETERS
-@click.option("--name", help="The schedule's [default: recycle-PIPELINE].")
-@click.option("--replace", is_flag=True, help="Take the place of the schedule of that name.")
+@click.option("--name", help="Name of the schedule [default: recycle-PIPELINE].")
+@click.option("--replace", is_flag=True, help="Replace the schedule of that name.")
 @EXPERIMENT
 @where
 @JSON
-@told
+@report_errors
 def create_schedule(
     pipeline: str,
     cron: str,
@@ -183,7 +184,7 @@ def create_schedule(
     namespace: str,
     as_json: bool,
 ) -> None:
-    """Make a schedule for PIPELINE, which was uploaded before."""
+    """Make a schedule for PIPELINE, which must have been uploaded before."""
     from pipelines.backend import connect, parse_cron
     from pipelines.backend import schedule as schedules
     from pipelines.parts import load_pipeline, parse_parameters
@@ -211,9 +212,9 @@ def create_schedule(
 @schedule.command("list")
 @where
 @JSON
-@told
+@report_errors
 def list_schedules(endpoint: str | None, namespace: str, as_json: bool) -> None:
-    """List the schedules, with when they are due next."""
+    """List the schedules and their next runs."""
     from pipelines.backend import connect
     from pipelines.backend import schedule as schedules
 
@@ -229,7 +230,7 @@ def _changing(command: str, action: str, done: str, explained: str) -> None:
     @click.argument("name")
     @where
     @JSON
-    @told
+    @report_errors
     def change(name: str, endpoint: str | None, namespace: str, as_json: bool) -> None:
         from pipelines.backend import connect
         from pipelines.backend import schedule as schedules
@@ -241,9 +242,9 @@ def _changing(command: str, action: str, done: str, explained: str) -> None:
         click.echo(f"Schedule {name}: {done}")
 
 
-_changing("pause", "disable", "paused", "Start no runs until `resume`.")
-_changing("resume", "enable", "goes on", "Go on; what was due meanwhile is left out.")
-_changing("delete", "delete", "deleted", "Remove a schedule; its runs stay.")
+_changing("pause", "disable", "paused", "Start no more runs until `resume`.")
+_changing("resume", "enable", "resumed", "Start runs again; those missed meanwhile are not made up for.")
+_changing("delete", "delete", "deleted", "Delete a schedule; its runs stay.")
 
 
 @click.group(cls=WithDefault, default="list", subcommand_metavar="[--limit N] | COMMAND [ARGS]...")
@@ -252,10 +253,10 @@ def runs() -> None:
 
 
 @runs.command("list")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs to list.")
 @where
 @JSON
-@told
+@report_errors
 def list_runs(limit: int, endpoint: str | None, namespace: str, as_json: bool) -> None:
     """List the newest runs, whoever started them."""
     from pipelines.backend import connect
@@ -272,16 +273,16 @@ def list_runs(limit: int, endpoint: str | None, namespace: str, as_json: bool) -
 @click.argument("run")
 @where
 @JSON
-@told
+@report_errors
 def show_run(run: str, endpoint: str | None, namespace: str, as_json: bool) -> None:
-    """Show RUN and follow it until it ends; the exit code is 0 where it succeeded."""
+    """Show RUN, given by its id, and follow it until it ends. The exit code is 0 only if it succeeded."""
     from pipelines.backend import connect, get_run
 
     api = connect(endpoint, namespace)
     found = get_run(api, run)
     if not as_json:
         click.echo(f"{found.display_name} · {found.told_state}")
-    with _goes_on(run, as_json=as_json):
+    with _continues_after_interrupt(run, as_json=as_json):
         _follow(api, run, _cluster(namespace), as_json=as_json)
 
 
@@ -289,16 +290,16 @@ def show_run(run: str, endpoint: str | None, namespace: str, as_json: bool) -> N
 @click.argument("run")
 @where
 @JSON
-@told
+@report_errors
 def stop(run: str, endpoint: str | None, namespace: str, as_json: bool) -> None:
-    """Stop RUN; what its steps have saved stays and is reused by the next one."""
+    """Stop RUN, given by its id. What its steps have saved is kept, and later runs reuse it."""
     from pipelines.backend import connect, stop_run
 
     stopped = stop_run(connect(endpoint, namespace), run)
     if as_json:
         print_json({"run_id": run, "stopped": stopped})
         return
-    click.echo(f"Run {run} {'is being stopped' if stopped else 'had ended already'}.")
+    click.echo(f"Run {run} {'is being stopped' if stopped else 'has ended already'}.")
 
 
 def _cluster(namespace: str) -> "Cluster | None":
@@ -310,14 +311,14 @@ def _cluster(namespace: str) -> "Cluster | None":
         return None
 
 
-def _tell_schedules(api: "Api", pipeline: str, pipeline_id: str, *, is_meant: bool) -> None:
-    """Name the schedules that a new version changes, and those that it ends.
+def _report_schedules(api: "Api", pipeline: str, pipeline_id: str, *, is_meant: bool) -> None:
+    """Name the schedules that a new version changes, and those whose runs it makes fail.
 
     Args:
         api: where.
         pipeline: its name.
         pipeline_id: its id.
-        is_meant: whether the version was uploaded for them, so that their taking it needs no word.
+        is_meant: whether the version was uploaded for them, so that it is no surprise that they run it.
     """
     from pipelines.backend import taking_newest
     from pipelines.parts import parse_parameters
@@ -325,18 +326,18 @@ def _tell_schedules(api: "Api", pipeline: str, pipeline_id: str, *, is_meant: bo
     schedules = taking_newest(api, pipeline_id)
     if schedules and not is_meant:
         click.echo(
-            f"Schedules {', '.join(one.display_name for one in schedules)} now run this version; `recycle upload "
-            f"{pipeline}` with other --resources and --set puts another back.",
+            f"These schedules now run this version: {', '.join(one.display_name for one in schedules)}. To have them "
+            f"run another, upload it: `recycle upload {pipeline}` with its --resources and --set.",
             err=True,
         )
     known = parse_parameters(pipeline, [])
     for one in schedules:
-        # KFP's API server takes no parameter that the pipeline does not have; those that it has all have defaults.
+        # KFP's API server refuses parameters that the pipeline does not have; those that it has all have defaults.
         if gone := sorted(one.runtime_config.parameters.keys() - known.keys()):
             click.echo(
-                f"The schedule {one.display_name} sets {', '.join(gone)}, which {pipeline} does not have any more, so "
-                f"that KFP refuses its runs: make it again with `recycle schedule {pipeline} --name "
-                f"{one.display_name} --replace`.",
+                f"The schedule {one.display_name} sets {', '.join(gone)}, which {pipeline} no longer has, so KFP will "
+                f"refuse its runs. Make it again with `recycle schedule {pipeline} --name {one.display_name} "
+                "--replace`.",
                 err=True,
             )
 
@@ -349,16 +350,16 @@ def _follow(api: "Api", run_id: str, cluster: "Cluster | None", *, as_json: bool
 
 
 def _quiet(line: str) -> None:
-    """Say nothing."""
+    """Ignore a line, where only JSON is to be printed."""
 
 
 @contextmanager
-def _goes_on(run_id: str, *, as_json: bool) -> Iterator[None]:
+def _continues_after_interrupt(run_id: str, *, as_json: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
         hint = f"follow it with `recycle runs show {run_id}`, stop it with `recycle runs stop {run_id}`"
         if as_json:
-            print_json({"error": "KeyboardInterrupt", "problem": "the run goes on on the cluster", "do": hint})
-        click.echo(f"\nThe run goes on on the cluster: {hint}.", err=True)
+            print_json({"error": "KeyboardInterrupt", "problem": "the run continues on the cluster", "do": hint})
+        click.echo(f"\nThe run continues on the cluster: {hint}.", err=True)
         sys.exit(130)

@@ -10,7 +10,7 @@ import click
 from components import __version__
 from components.errors import BadParameter
 from pipelines.cli.backend import runs, schedule, submit, upload
-from pipelines.cli.options import JSON, PARAMETERS, print_json, resource_options, told
+from pipelines.cli.options import JSON, PARAMETERS, print_json, report_errors, resource_options
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -33,9 +33,12 @@ for command in (submit, upload, schedule, runs):
 @click.argument("pipeline")
 @PARAMETERS
 @JSON
-@told
+@report_errors
 def run(pipeline: str, assignments: tuple[str, ...], as_json: bool) -> None:
-    """Run PIPELINE (recycle, finetune-and-recycle, recycle-then-finetune, iterative, grid, watch) on this machine."""
+    """Run PIPELINE on this machine.
+
+    PIPELINE is recycle, finetune-and-recycle, recycle-then-finetune, iterative, grid or watch.
+    """
     from pipelines.local import run_pipeline
     from pipelines.parts import parse_parameters
 
@@ -49,13 +52,13 @@ def run(pipeline: str, assignments: tuple[str, ...], as_json: bool) -> None:
 
 @main.command("compile")
 @click.argument("pipeline")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write [default: PIPELINE.yaml].")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write [default: PIPELINE.yaml].")
 @resource_options
-@told
+@report_errors
 def compile_pipeline(
     pipeline: str, output: Path | None, profile: str, settings: tuple[str, ...], caching: bool
 ) -> None:
-    """Write PIPELINE as the YAML that the KFP UI takes."""
+    """Compile PIPELINE to a YAML file that can be uploaded in KFP's UI, and print the file's path."""
     from kfp import compiler
 
     from components.system import disk_errors
@@ -63,7 +66,10 @@ def compile_pipeline(
 
     path = output or Path(f"{pipeline}.yaml")
     if path.suffix not in (".yaml", ".yml"):
-        raise BadParameter(f"KFP writes pipelines to .yaml files, not to {path}", hint="give a name that ends in .yaml")
+        raise BadParameter(
+            f"{path} is not the name of a .yaml file, the only kind that KFP takes",
+            hint="give a name that ends in .yaml",
+        )
     made = load_pipeline(pipeline).build(load_resources(profile, settings, caching=caching))
     with disk_errors(path):
         compiler.Compiler().compile(made, str(path))
@@ -72,9 +78,9 @@ def compile_pipeline(
 
 @main.command()
 @JSON
-@told
+@report_errors
 def families(as_json: bool) -> None:
-    """List the releases that can be named as family:release, and the published transfers between them."""
+    """List the known model families: releases to name as family:release, and published transfers between them."""
     from pipelines.cli.families import facts, listing
 
     if as_json:
@@ -84,7 +90,7 @@ def families(as_json: bool) -> None:
 
 
 def three_checkpoints(function: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: the arguments that `transfer` and `plan` share."""
+    """Decorator: the arguments and options that `transfer` and `plan` share."""
     options = [
         click.argument("source_base"),
         click.argument("source_tuned"),
@@ -93,14 +99,14 @@ def three_checkpoints(function: Callable[..., None]) -> Callable[..., None]:
             "--scale",
             default="1.0",
             show_default=True,
-            help="λ, the factor on the weight change: a number, or rules by tensor name such as '*.mlp.*=0.8,*=1.0'.",
+            help="Factor λ on the weight change: a number, or rules by tensor name such as '*.mlp.*=0.8,*=1.0'.",
         ),
         click.option(
             "--dtype",
             default="auto",
             show_default=True,
-            help="What all three are cast to first: auto (the fine-tuned model's own), bfloat16, float16, float32, "
-            "or stored (no cast).",
+            help="Data type that all three checkpoints are cast to before the arithmetic: auto (the fine-tuned "
+            "model's own), bfloat16, float16, float32, or stored (no cast).",
         ),
     ]
     for option in reversed(options):
@@ -111,9 +117,9 @@ def three_checkpoints(function: Callable[..., None]) -> Callable[..., None]:
 @main.command()
 @three_checkpoints
 @JSON
-@told
+@report_errors
 def plan(source_base: str, source_tuned: str, target_base: str, scale: str, dtype: str, as_json: bool) -> None:
-    """Say whether a transfer is possible and what it costs, from headers alone."""
+    """Check whether a transfer is possible and what it costs, from headers and a sample of the weights."""
     from components.planning import resolve
 
     found = resolve(
@@ -130,15 +136,21 @@ def plan(source_base: str, source_tuned: str, target_base: str, scale: str, dtyp
 @main.command()
 @three_checkpoints
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option("--memory", envvar="RECYCLE_MEMORY", default="512MB", show_default=True, help="For buffers, at most.")
+@click.option(
+    "--memory",
+    envvar="RECYCLE_MEMORY",
+    default="512MB",
+    show_default=True,
+    help="How much memory the buffers may take.",
+)
 @click.option(
     "--verify/--no-verify",
     "verified",
     default=None,
-    help="Compare checkpoints that have a manifest with it, while they are read [default: those in s3://].",
+    help="Check inputs that have a manifest against it while they are read [default: only inputs in s3://].",
 )
 @JSON
-@told
+@report_errors
 def transfer(
     source_base: str,
     source_tuned: str,
@@ -168,7 +180,7 @@ def transfer(
     if as_json:
         print_json({"already_done": measured is None, "checkpoint": made.model_dump(), "statistics": summary})
         return
-    click.echo(f"{output} {'holds this result already' if measured is None else 'written'}, digest {made.digest}")
+    click.echo(f"{output} {'already holds this result' if measured is None else 'written'}, digest {made.digest}")
     for name, value in summary.items():
         click.echo(f"  {name:24} {value:.6g}")
 
@@ -176,7 +188,7 @@ def transfer(
 @main.command()
 @click.argument("checkpoint")
 @JSON
-@told
+@report_errors
 def verify(checkpoint: str, as_json: bool) -> None:
     """Read every byte of CHECKPOINT and compare it with its manifest."""
     from pipelines.cli.transfer import verify_reference
@@ -186,14 +198,14 @@ def verify(checkpoint: str, as_json: bool) -> None:
         print_json({"verified": recorded, "checkpoint": found.model_dump()})
         return
     click.echo(f"{found.name}: {len(found.files)} files, {found.parameters:,} parameters, digest {found.digest}")
-    click.echo("Every file is what its manifest says." if recorded else "Sound; no manifest to compare it with.")
+    click.echo("Every file matches the manifest." if recorded else "Sound; there is no manifest to compare with.")
 
 
 @main.command()
 @JSON
-@told
+@report_errors
 def demo(as_json: bool) -> None:
-    """Make a small world of releases and recycle a fine-tune in it, with a negative control."""
+    """Train a few tiny releases, recycle a fine-tune onto a new one, and show a case where it cannot work."""
     from pipelines.cli.demo import run_demo
 
     run_demo(say=(lambda line: None) if as_json else click.echo, show=print_json if as_json else None)
@@ -201,17 +213,16 @@ def demo(as_json: bool) -> None:
 
 @main.group()
 def store() -> None:
-    """Look at the checkpoint store, verify it and remove what nobody needs."""
+    """List, verify and clean up the checkpoint store."""
 
 
 @store.command("ls")
 @JSON
-@told
+@report_errors
 def list_store(as_json: bool) -> None:
-    """List the checkpoints, with their sizes and who was made from whom."""
+    """List the checkpoints with their sizes, and which was made from which."""
     from components.store import open_store
-    from pipelines.cli.store import Contents, facts, size_of
-    from pipelines.cli.store_text import listing
+    from pipelines.cli.store import Contents, facts, listing, size_of
 
     contents = Contents.of(open_store())
     if as_json:
@@ -234,12 +245,11 @@ def list_store(as_json: bool) -> None:
 @store.command()
 @click.argument("digest")
 @JSON
-@told
+@report_errors
 def show(digest: str, as_json: bool) -> None:
-    """Show the checkpoint whose digest begins with DIGEST: its files, its origin, what was made from it."""
+    """Show the checkpoint whose digest begins with DIGEST: files, origin, and what was made from it."""
     from components.store import open_store
-    from pipelines.cli.store import Contents, facts
-    from pipelines.cli.store_text import description
+    from pipelines.cli.store import Contents, description, facts
 
     contents = Contents.of(open_store())
     checkpoint = contents.chosen(digest)
@@ -253,37 +263,40 @@ def show(digest: str, as_json: bool) -> None:
 @click.argument("digests", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Verify every checkpoint of the store.")
 @JSON
-@told
+@report_errors
 def verify_store(digests: tuple[str, ...], everything: bool, as_json: bool) -> None:
-    """Read every byte of the checkpoints whose digests begin with DIGESTS, and compare it with their manifests."""
+    """Read every byte of checkpoints and compare it with their manifests. DIGESTS are beginnings of their digests."""
     from components.store import open_store
-    from pipelines.cli.store import Contents, verify_in_store
-    from pipelines.cli.store_text import verdicts_text
+    from pipelines.cli.store import Contents, verdicts_text, verify_in_store
 
     if everything == bool(digests):
-        raise BadParameter("what to verify is not clear", hint="give digests, or --all")
+        raise BadParameter("neither digests nor --all was given, or both", hint="give digests, or --all")
     contents = Contents.of(open_store())
     verdicts = verify_in_store(contents, digests)
     damaged = [verdict for verdict in verdicts if verdict.problem]
     if as_json:
-        told_of = [{"digest": one.digest, "name": one.name, "problem": one.problem or None} for one in verdicts]
-        print_json({"store": contents.store.uri, "verified": not damaged, "checkpoints": told_of})
+        rows = [{"digest": one.digest, "name": one.name, "problem": one.problem or None} for one in verdicts]
+        print_json({"store": contents.store.uri, "verified": not damaged, "checkpoints": rows})
     else:
         click.echo(verdicts_text(verdicts))
     sys.exit(1 if damaged else 0)
 
 
 @store.command()
-@click.option("--delete", is_flag=True, help="Remove it, instead of saying what would be removed.")
-@click.option("--older-than", default="24h", show_default=True, help="Leave what was written since: 90s, 30m, 24h, 7d.")
+@click.option("--delete", is_flag=True, help="Remove what is found, instead of only listing it.")
+@click.option(
+    "--older-than",
+    default="24h",
+    show_default=True,
+    help="Keep what was written more recently than this: 90s, 30m, 24h, 7d.",
+)
 @JSON
-@told
+@report_errors
 def gc(delete: bool, older_than: str, as_json: bool) -> None:
-    """Say what broken-off work left in the store and no manifest names; remove it with --delete."""
+    """List what interrupted work left in the store and no manifest refers to; remove it with --delete."""
     from components.store import open_store
     from components.units import parse_duration
-    from pipelines.cli.store import collect, garbage_facts
-    from pipelines.cli.store_text import garbage_text
+    from pipelines.cli.store import collect, garbage_facts, garbage_text
 
     age = timedelta(seconds=parse_duration(older_than, "--older-than"))
     opened = open_store()

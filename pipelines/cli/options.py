@@ -1,4 +1,4 @@
-"""What commands share: options, and how errors are told."""
+"""What commands share: options, and how errors are reported."""
 
 import json
 import sys
@@ -10,15 +10,20 @@ import click
 
 from components.errors import BadParameter, RecycleError
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one machine-readable object instead.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 
 PARAMETERS = click.option(
-    "-p", "--param", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a pipeline parameter."
+    "-p",
+    "--param",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a parameter of the pipeline; may be repeated.",
 )
 
 
-def told(function: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: errors that a user can act on are told in words, with exit code 2 for bad input and 1 else."""
+def report_errors(function: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: print errors that a user can act on, and exit with 2 for bad input, 130 for Ctrl-C and 1 otherwise."""
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever click passes
@@ -32,28 +37,29 @@ def told(function: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             if kwargs.get("as_json"):
                 print_json({"error": "KeyboardInterrupt", "problem": "stopped", "do": "run the same command again"})
-            click.echo("\nStopped. Run the same command again: it goes on where it was.", err=True)
+            click.echo("\nStopped. Run the same command again to resume.", err=True)
             sys.exit(130)
 
     return wrapped
 
 
 def resource_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: what steps ask of the cluster, for all commands that compile a pipeline."""
+    """Decorator: the options of all commands that compile a pipeline."""
     options = [
         click.option(
             "--resources",
             "profile",
             default="cpu",
             show_default=True,
-            help="What steps ask of the cluster: cpu, gpu, or a .yaml file of your own.",
+            help="Profile of what the steps' pods request: cpu, gpu, or the path of a .yaml file of your own.",
         ),
         click.option(
             "--set",
             "settings",
             multiple=True,
             metavar="STEP.SETTING=VALUE",
-            help="Change one of them: evaluate.gpus=2, '*.storage_class=fast', registry=ghcr.io/acme.",
+            help="Override one setting of the profile, such as evaluate.gpus=2, '*.storage_class=fast' or "
+            "registry=ghcr.io/acme; may be repeated.",
         ),
         click.option("--cache/--no-cache", "caching", default=True, help="Let KFP reuse results of earlier runs."),
     ]

@@ -1,6 +1,7 @@
 """`recycle store`: what the checkpoint store holds, whether it is still sound, and what in it nobody needs."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 from components.checkpoints import Checkpoint, verify
 from components.errors import BadCheckpoint, BadReference, RecycleError
 from components.store import Garbage, Store
-from components.system import thread_pool
+from components.system import human_bytes, printable, text_table, thread_pool
 
 SHORT = 12
-"""Characters of a digest that people are shown."""
+"""Characters of a digest in tables."""
 THREADS = 8
+ORIGINS = {"hub": ("repo", "revision"), "folder": ("path",), "s3": ("uri",), "demo": ("release",)}
+"""The fields of an origin that are shown, by its kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,7 @@ class Contents:
     checkpoints: dict[str, Checkpoint]
     """By digest."""
     damaged: dict[str, BadCheckpoint | BadReference]
-    """Why a manifest cannot be read, by the digest it should have."""
+    """Why a manifest cannot be read, by the digest under which it is stored."""
 
     @classmethod
     def of(cls, store: Store) -> "Contents":
@@ -50,20 +53,20 @@ class Contents:
         if len(digests) != 1 or not start:
             some = ", ".join(digest[:SHORT] for digest in digests[:3])
             raise BadReference(
-                f"{start[:80]!r} begins the digests of {len(digests)} checkpoints in {self.store.uri}"
+                f"{start[:80]!r} matches the digests of {len(digests) or 'no'} checkpoints in {self.store.uri}"
                 + (f" ({some}, …)" if some else ""),
-                hint="give more of the digest" if some else "give a digest that `recycle store ls` shows",
+                hint="give more characters of the digest" if some else "give a digest that `recycle store ls` shows",
             )
         if digests[0] in self.damaged:
             raise self.damaged[digests[0]]
         return self.checkpoints[digests[0]]
 
     def children(self, digest: str) -> list[Checkpoint]:
-        """Those that were made from a checkpoint."""
+        """The checkpoints that were made from the one with this digest."""
         return [entry for entry in self.checkpoints.values() if digest in parents_of(entry).values()]
 
     def name(self, digest: str) -> str:
-        """A checkpoint as people are shown it."""
+        """The name and short digest of a checkpoint, for people."""
         known = self.checkpoints.get(digest)
         return f"{known.name} ({digest[:SHORT]})" if known else f"{digest[:SHORT]}, not in this store"
 
@@ -75,14 +78,14 @@ class Verdict:
     digest: str
     name: str
     problem: str
-    """Empty where there is none."""
+    """What is wrong with it, empty where nothing is."""
 
 
 def verify_in_store(contents: Contents, digests: Sequence[str]) -> list[Verdict]:
     """Read every byte of the checkpoints whose digests begin so, or of all where none is given.
 
     Raises:
-        BadReference: a beginning is of no checkpoint, or of several.
+        BadReference: no checkpoint's digest begins so, or several do.
     """
     damaged = [] if digests else list(contents.damaged.items())
     chosen = [contents.chosen(start) for start in digests] if digests else contents.checkpoints.values()
@@ -96,20 +99,20 @@ class Collected:
 
     garbage: Garbage
     removed: bool | None
-    """None where nothing was to be removed, False where it came into use meanwhile, or could not be removed."""
+    """None where it was only listed; False where it came into use meanwhile, or could not be removed."""
     problem: str
-    """Why it could not be; empty where it could."""
+    """Why it could not be removed; empty where it was."""
 
 
 def collect(store: Store, older_than: timedelta, *, delete: bool) -> list[Collected]:
-    """Find what no manifest names, the largest first, and remove it if `delete` says so; go on where one cannot be."""
+    """Find what no manifest refers to, largest first; with `delete` remove it, and go on where that fails."""
     found = store.garbage(datetime.now(UTC) - older_than)
     found.sort(key=lambda garbage: (-garbage.size, garbage.location))
     return [_removed(garbage) if delete else Collected(garbage=garbage, removed=None, problem="") for garbage in found]
 
 
 def facts(contents: Contents, checkpoint: Checkpoint) -> dict[str, Any]:
-    """A checkpoint for machines."""
+    """A checkpoint as one JSON object."""
     return {
         "name": checkpoint.name,
         "digest": checkpoint.digest,
@@ -125,10 +128,10 @@ def facts(contents: Contents, checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def garbage_facts(collected: Collected) -> dict[str, Any]:
-    """A piece of garbage for machines."""
+    """A piece of garbage as one JSON object."""
     garbage = collected.garbage
     return {
-        "place": garbage.location,
+        "location": garbage.location,
         "reason": garbage.reason,
         "bytes": garbage.size,
         "modified": garbage.modified.isoformat(),
@@ -172,3 +175,84 @@ def _judge(store: Store, checkpoint: Checkpoint) -> Verdict:
 def parents_of(checkpoint: Checkpoint) -> dict[str, str]:
     """Digests of what a checkpoint was made from, by role."""
     return checkpoint.derivation.parents if checkpoint.derivation else {}
+
+
+def listing(contents: Contents) -> str:
+    """A table of a store's checkpoints."""
+    rows = [("name", "digest", "size", "dtype", "parameters", "made from", "used by", "origin")]
+    for checkpoint in contents.checkpoints.values():
+        rows.append(
+            (
+                checkpoint.name,
+                checkpoint.digest[:SHORT],
+                human_bytes(size_of(checkpoint)),
+                checkpoint.dtype,
+                f"{checkpoint.parameters:,}",
+                _shortly(parents_of(checkpoint).values()),
+                _shortly(child.digest for child in contents.children(checkpoint.digest)),
+                _origin(checkpoint),
+            )
+        )
+    total = human_bytes(sum(size_of(checkpoint) for checkpoint in contents.checkpoints.values()))
+    count = len(contents.checkpoints)
+    return f"{text_table(rows, right=(2, 4))}\n{count} checkpoints, {total}, in {contents.store.uri}"
+
+
+def description(contents: Contents, checkpoint: Checkpoint) -> str:
+    """One checkpoint in full: its fields, then its files."""
+    made = checkpoint.derivation
+    pairs = [
+        ("name", checkpoint.name),
+        ("digest", checkpoint.digest),
+        ("location", checkpoint.uri),
+        ("size", f"{human_bytes(size_of(checkpoint))} in {len(checkpoint.files)} files"),
+        ("architecture", checkpoint.architecture),
+        ("parameters", ", ".join(f"{count:,} {dtype}" for dtype, count in checkpoint.dtypes.items())),
+        *((f"origin {key}", value) for key, value in checkpoint.origin.items()),
+        *([("made by", f"{made.method}, {made.software}")] if made else []),
+        *((f"made from {role}", contents.name(digest)) for role, digest in parents_of(checkpoint).items()),
+        *((f"made with {key}", value) for key, value in (made.settings if made else {}).items()),
+        *(("used by", contents.name(child.digest)) for child in contents.children(checkpoint.digest)),
+    ]
+    files = [(file.path, human_bytes(file.size), file.sha256) for file in checkpoint.files]
+    return f"{text_table(pairs)}\n\n{text_table([('file', 'size', 'sha256'), *files], right=(1,))}"
+
+
+def verdicts_text(verdicts: Sequence[Verdict]) -> str:
+    """A table of what `verify` found."""
+    rows = [(one.name, one.digest[:SHORT], "DAMAGED" if one.problem else "ok", one.problem) for one in verdicts]
+    damaged = sum(1 for one in verdicts if one.problem)
+    return (
+        f"{text_table([('name', 'digest', 'state', ''), *rows])}\n{len(verdicts)} checkpoints read, {damaged} damaged."
+    )
+
+
+def garbage_text(collected: Sequence[Collected], store: str, *, delete: bool) -> str:
+    """A table of what `gc` found, and of what it removed."""
+    if not collected:
+        return f"{store} holds nothing that can be removed."
+    states = {None: "removable", True: "removed", False: "kept, in use"}
+    rows = [
+        (
+            human_bytes(one.garbage.size),
+            "FAILED" if one.problem else states[one.removed],
+            one.garbage.reason,
+            one.garbage.location,
+        )
+        for one in collected
+    ]
+    gone = [one for one in collected if one.removed is not False]
+    size = human_bytes(sum(one.garbage.size for one in gone))
+    done = f"{len(gone)} removed, {size}." if delete else f"{len(gone)} can be removed, {size}: add --delete."
+    failed = [printable(f"Not removed: {one.problem}") for one in collected if one.problem]
+    return "\n".join([text_table(rows, right=(0,)), *failed, done])
+
+
+def _shortly(digests: Iterable[str]) -> str:
+    return " ".join(digest[:SHORT] for digest in dict.fromkeys(digests)) or "-"
+
+
+def _origin(checkpoint: Checkpoint) -> str:
+    origin = defaultdict(str, checkpoint.origin)
+    shown = [origin[key] for key in ORIGINS.get(origin["kind"], ()) if origin[key]]
+    return f"{origin['kind']}:{'@'.join(shown)}" if origin["kind"] else "-"

@@ -521,7 +521,7 @@ def test_of_two_processes_one_wins_and_the_other_says_so(halted, long_folders, t
     verify(FolderSource(path=there / "out"))
     third = recycle(long_folders, there)
     assert third.returncode == 0, third.stderr
-    assert "holds this result already" in third.stdout
+    assert "already holds this result" in third.stdout
     assert [path.name for path in there.iterdir()] == ["out"]
 
 

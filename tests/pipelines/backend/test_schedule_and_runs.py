@@ -214,7 +214,7 @@ class TestRuns:
         (run,) = kfp.runs
         assert "is being stopped" in recycle("runs", "stop", run)
         refused("runs", "show", run, told=["was stopped"], code=1)
-        assert "had ended already" in recycle("runs", "stop", run)
+        assert "has ended already" in recycle("runs", "stop", run)
         assert len(kfp.asked("POST", ".*:terminate")) == 1
 
     @pytest.mark.parametrize("command", ["show", "stop"])

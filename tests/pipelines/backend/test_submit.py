@@ -178,7 +178,7 @@ class TestWhatIsUploaded:
 
     def test_the_same_content_is_uploaded_once(self, kfp):
         assert "(uploaded)" in recycle("submit", "recycle", "--no-wait")
-        assert "(as before)" in recycle("submit", "recycle", "--no-wait", "-p", "scale=0.5")
+        assert "(unchanged)" in recycle("submit", "recycle", "--no-wait", "-p", "scale=0.5")
         assert len(kfp.asked("POST", ".*/upload_version")) == 1
         assert len(kfp.runs) == 2
 
@@ -192,7 +192,7 @@ class TestWhatIsUploaded:
     def test_a_run_takes_an_older_version_of_the_same_content(self, kfp):
         recycle("submit", "recycle", "--no-wait")
         recycle("upload", "recycle", "--no-cache")
-        assert "(as before)" in recycle("submit", "recycle", "--no-wait")
+        assert "(unchanged)" in recycle("submit", "recycle", "--no-wait")
         ((first, _),) = kfp.versions.values()
         last = list(kfp.runs.values())[-1].document
         assert last["pipeline_version_reference"]["pipeline_version_id"] == first["pipeline_version_id"]
@@ -201,7 +201,7 @@ class TestWhatIsUploaded:
         recycle("upload", "recycle")
         recycle("upload", "recycle", "--no-cache")
         assert "(uploaded)" in recycle("upload", "recycle")
-        assert "(as before)" in recycle("upload", "recycle")
+        assert "(unchanged)" in recycle("upload", "recycle")
         ((first, _, third),) = kfp.versions.values()
         assert third["name"] == f"{first['name']}-2"
         assert third["pipeline_spec"] == first["pipeline_spec"]
@@ -217,7 +217,7 @@ class TestWhatIsUploaded:
         list(kfp.recurring.values())[-1]["pipeline_version_reference"] = {"pipeline_id": "another"}
         assert "now run" not in called("submit", "recycle", "--no-wait").stderr
         result = called("submit", "recycle", "--no-wait", "--json", "--no-cache")
-        assert "Schedules nightly, weekly now run this version; `recycle upload recycle`" in result.stderr
+        assert "These schedules now run this version: nightly, weekly." in result.stderr
         assert json.loads(result.stdout)["version_is_new"] is True
 
     @pytest.mark.parametrize("command", [("submit", "recycle", "--no-wait"), ("upload", "recycle")])
@@ -228,7 +228,7 @@ class TestWhatIsUploaded:
         made = next(one for one in kfp.recurring.values() if one["display_name"] == "nightly")
         made["runtime_config"]["parameters"]["old_name"] = "1"
         told = called(*command, "--no-cache").stderr
-        assert "The schedule nightly sets old_name, which recycle does not have any more" in told
+        assert "The schedule nightly sets old_name, which recycle no longer has" in told
         assert "The schedule weekly" not in told
         assert ("now run this version" in told) == (command[0] == "submit")
 
@@ -237,7 +237,7 @@ class TestWhatIsUploaded:
         ((first,),) = kfp.versions.values()
         for number in range(25):
             kfp.versions[first["pipeline_id"]].append({**first, "name": f"other-{number}"})
-        assert "(as before)" in recycle("submit", "recycle", "--no-wait")
+        assert "(unchanged)" in recycle("submit", "recycle", "--no-wait")
 
     def test_all_pipelines_at_once(self, kfp):
         found = document("upload")
@@ -365,7 +365,7 @@ class TestFollowing:
         fault = Fault(path="/runs/", status=status, times=0)
         kfp.faults = [fault]
         kfp.on_tick = lambda run: setattr(fault, "times", 10**6 if run.ticks == 3 else 0)
-        output = refused("submit", "recycle", told=[told, "goes on on the cluster"])
+        output = refused("submit", "recycle", told=[told, "continues on the cluster"])
         (run,) = kfp.runs
         assert f"recycle runs show {run}" in output
 
@@ -376,7 +376,7 @@ class TestFollowing:
         monkeypatch.setattr("pipelines.backend.following.time.sleep", interrupt)
         output = recycle("submit", "recycle", code=130)
         (run,) = kfp.runs
-        assert "The run goes on on the cluster" in output
+        assert "The run continues on the cluster" in output
         assert f"recycle runs show {run}" in output
         assert f"recycle runs stop {run}" in output
         assert not kfp.asked("POST", ".*:terminate")
