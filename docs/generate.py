@@ -117,6 +117,17 @@ def _command(path: str, command: click.Command) -> str:
 # Settings, errors
 
 
+def settings() -> str:
+    """Every environment variable."""
+    from components.settings import VARIABLES
+
+    rows = [
+        (code(one.name), f"{one.meaning}{' (a secret)' if one.secret else ''}", code(one.default) or "none")
+        for one in VARIABLES
+    ]
+    return table(("variable", "meaning", "default"), rows)
+
+
 def errors() -> str:
     """Each kind of error and its exit code."""
     from components import errors as module
@@ -300,6 +311,7 @@ def _idea(package: str) -> str:
 PARTS: dict[str, Callable[..., str]] = {
     "pipelines": pipelines,
     "commands": commands,
+    "settings": settings,
     "errors": errors,
     "fields": fields,
     "suites": suites,
