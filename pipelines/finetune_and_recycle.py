@@ -5,10 +5,10 @@ from kfp import dsl
 from components.steps.compare import compare
 from components.steps.finetune import finetune
 from components.steps.resolve import resolve
-from pipelines.parts import check_recycling, evaluated, pipeline, saved_checkpoint, task, transfer_and_judge
+from pipelines.parts import check_finetuning, evaluated, pipeline, saved_checkpoint, task, transfer_and_judge
 
 
-@pipeline(check=check_recycling)
+@pipeline(check=check_finetuning)
 def finetune_and_recycle(
     transfer: str = "",
     source_base: str = "",

@@ -35,7 +35,7 @@ class OfPairs(NamedTuple):
 def finetune_each(bases: list, recipe: str, dataset: str, suite: str) -> OfBases:  # type: ignore[type-arg]
     """Save, fine-tune and evaluate each base."""
     with dsl.ParallelFor(bases, name="each base", parallelism=parallelism()) as base:
-        saved = task(save_checkpoint(reference=base.reference, state=base.state, role=base.label), "save")
+        saved = task(save_checkpoint(reference=base.reference, role=base.label), "save")
         checkpoint = saved.outputs["checkpoint"]
         tuned = task(finetune(base=checkpoint, role=base.label, recipe=recipe, dataset=dataset), "fine-tune")
         bare_found = task(evaluate(checkpoint=checkpoint, role=base.label, suite=suite), "evaluate bare")

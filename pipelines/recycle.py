@@ -54,7 +54,6 @@ def recycle(
             dtype=dtype,
             suite=suite,
             recipe="",
-            finetunes=False,
             gate_tolerance=gate_tolerance,
             model_name=model_name,
             scale_search=scale_search,

@@ -8,7 +8,6 @@ from kfp.dsl import Artifact, Input, Model
 from components.steps.chart_lengths import chart_lengths
 from components.steps.evaluate import evaluate
 from components.steps.finetune import finetune
-from components.steps.plan_lengths import plan_lengths
 from components.steps.register import register
 from components.steps.resolve import resolve
 from components.steps.transfer import transfer as transfer_step
@@ -78,7 +77,6 @@ def recycle_then_finetune(
             is two points).
         model_name: The registered model in MLflow.
     """
-    planned = task(plan_lengths(lengths=lengths), "plan the lengths")
     found = task(
         resolve(
             transfer=transfer,
@@ -89,7 +87,7 @@ def recycle_then_finetune(
             dtype=dtype,
             suite=suite,
             recipe=recipe,
-            finetunes=False,
+            lengths=lengths,
             continues=True,
             gate_tolerance=gate_tolerance,
             model_name=model_name,
@@ -111,7 +109,10 @@ def recycle_then_finetune(
         for role, start in starts.items()
     }
     judged = {role: evaluated(tuned, f"{role} fine-tuned", suite) for role, tuned in whole.items()}
-    trainings = {"recycled": planned.outputs["recycled"], "target base": planned.outputs["target_base"]}
+    trainings = {
+        "recycled": found.outputs["recycled_trainings"],
+        "target base": found.outputs["target_trainings"],
+    }
     shorter = {
         role: box(
             finetune_over_lengths(base=start, trainings=trainings[role], suite=suite, **given), f"shorter, from {role}"

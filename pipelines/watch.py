@@ -70,7 +70,6 @@ def watch(
                 dtype=dtype,
                 suite=suite,
                 recipe="",
-                finetunes=False,
                 gate_tolerance=gate_tolerance,
                 model_name=model_name,
             ),

@@ -120,8 +120,7 @@ class Checkpoint(BaseModel):
         """The error where its files cannot be found."""
         return BadReference(
             f"the files of {self.name} are neither at {self.uri} nor in the store",
-            hint="set RECYCLE_STORE to the store that holds them, or save the checkpoint again (on a cluster with "
-            "--no-cache: KFP remembers results and does not look whether they are still there)",
+            hint="set RECYCLE_STORE to the store that holds them, or save the checkpoint again",
         )
 
     def to_json(self) -> bytes:

@@ -2,6 +2,9 @@
 
 from components.errors import BadParameter
 
+Training = dict[str, str | float]
+"""The label of a training, and its share of the recipe's steps."""
+
 
 def parse_lengths(text: str) -> tuple[float, ...]:
     """Read shares with commas between them, shortest first.
@@ -20,7 +23,7 @@ def parse_lengths(text: str) -> tuple[float, ...]:
     return tuple(shares)
 
 
-def trainings(start: str, lengths: str) -> list[dict[str, str | float]]:
+def trainings(start: str, lengths: str) -> list[Training]:
     """The trainings from one start, as a loop takes them.
 
     Args:

@@ -15,11 +15,12 @@ def resolve(
     dtype: str,
     suite: str,
     recipe: str,
-    finetunes: bool,
     gate_tolerance: float,
     model_name: str,
     plan: Output[Markdown],
     scale_search: str = "",
+    lengths: str = "",
+    finetunes: bool = False,
     continues: bool = False,
 ) -> NamedTuple(  # type: ignore[valid-type]
     "Resolved",
@@ -27,34 +28,37 @@ def resolve(
         ("source_base", str),
         ("source_tuned", str),
         ("target_base", str),
-        ("source_base_state", str),
-        ("source_tuned_state", str),
-        ("target_base_state", str),
         ("suite", str),
         ("recipe", str),
         ("notes", list),
         ("points", list),
         ("quick_suite", str),
+        ("recycled_trainings", list),
+        ("target_trainings", list),
     ],
 ):
     """Pin the three names, prove the checkpoints compatible and estimate the cost, before anything big moves."""
-    from components.steps.resolve_run import resolve_into
-    from components.tracking import step
+    from pathlib import Path
 
-    checkpoints = {"source_base": source_base, "source_tuned": source_tuned, "target_base": target_base}
+    from components.planning import TransferRequest, resolve_transfer
+    from components.tracking import step
+    from components.transfer import parse_scale
+
     with step("resolve") as run:
-        return resolve_into(
-            plan.path,
-            run,
+        request = TransferRequest(
             transfer=transfer,
-            **checkpoints,
-            scale=scale,
+            source_base=source_base,
+            source_tuned=source_tuned,
+            target_base=target_base,
+            scale=parse_scale(scale),
             dtype=dtype,
             suite=suite,
             recipe=recipe,
-            finetunes=finetunes,
             gate_tolerance=gate_tolerance,
             model_name=model_name,
             scale_search=scale_search,
+            lengths=lengths,
+            finetunes=finetunes,
             continues=continues,
         )
+        return resolve_transfer(request, run, Path(plan.path))

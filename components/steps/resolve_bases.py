@@ -30,26 +30,25 @@ def resolve_bases(
         ("base_3", str),
         ("base_4", str),
         ("base_5", str),
-        ("base_1_state", str),
-        ("base_2_state", str),
-        ("base_3_state", str),
-        ("base_4_state", str),
-        ("base_5_state", str),
     ],
 ):
     """Pin the names of several bases, prove every two compatible and estimate the cost, before anything big moves."""
-    from components.steps.resolve_bases_run import Wanted, resolve_bases_into
+    from pathlib import Path
+
+    from components.planning import BasesRequest, parse_bases
+    from components.planning import resolve_bases as resolve_request
     from components.tracking import step
+    from components.transfer import parse_scale
 
     with step("resolve") as run:
-        wanted = Wanted(
-            bases=bases,
+        request = BasesRequest(
+            bases=parse_bases(bases),
             chain=chain,
-            scale=scale,
+            scale=parse_scale(scale),
             dtype=dtype,
             suite=suite,
             recipe=recipe,
             gate_tolerance=gate_tolerance,
             model_name=model_name,
         )
-        return resolve_bases_into(plan.path, run, wanted)
+        return resolve_request(request, run, Path(plan.path))

@@ -4,9 +4,8 @@ from components.steps.component import component
 
 
 @component
-def save_checkpoint(reference: str, state: str, role: str, checkpoint: Output[Model]) -> None:
+def save_checkpoint(reference: str, role: str, checkpoint: Output[Model]) -> None:
     """Bring a checkpoint into the store, every byte verified; free when it is there."""
-    # `state` is for KFP's cache alone: files that changed under their name are another input.
     from components.references import save_checkpoint as save
     from components.steps.artifacts import write_checkpoint
     from components.store import open_store

@@ -63,7 +63,6 @@ def submit(
     assignments: tuple[str, ...],
     profile: str,
     settings: tuple[str, ...],
-    caching: bool,
     experiment: str,
     wait: bool,
     gpu_check: bool,
@@ -82,7 +81,7 @@ def submit(
 
     parameters = parse_parameters(pipeline, assignments)
     load_pipeline(pipeline).check(parameters, here=False)
-    resources = load_resources(profile, settings, caching=caching)
+    resources = load_resources(profile, settings)
     made = compiled(pipeline, resources)
     api = connect(endpoint, namespace)
     cluster = _cluster(namespace)
@@ -114,7 +113,6 @@ def upload(
     pipelines: tuple[str, ...],
     profile: str,
     settings: tuple[str, ...],
-    caching: bool,
     endpoint: str | None,
     namespace: str,
     as_json: bool,
@@ -127,7 +125,7 @@ def upload(
     from pipelines.backend import upload as upload_version
     from pipelines.parts import PIPELINES, load_resources
 
-    resources = load_resources(profile, settings, caching=caching)
+    resources = load_resources(profile, settings)
     made = [compiled(name, resources) for name in pipelines or PIPELINES]
     api = connect(endpoint, namespace)
     uploaded = {one.name: upload_version(api, one, as_newest=True) for one in made}

@@ -55,9 +55,7 @@ def run(pipeline: str, assignments: tuple[str, ...], as_json: bool) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write [default: PIPELINE.yaml].")
 @resource_options
 @report_errors
-def compile_pipeline(
-    pipeline: str, output: Path | None, profile: str, settings: tuple[str, ...], caching: bool
-) -> None:
+def compile_pipeline(pipeline: str, output: Path | None, profile: str, settings: tuple[str, ...]) -> None:
     """Compile PIPELINE to a YAML file that can be uploaded in KFP's UI, and print the file's path."""
     from kfp import compiler
 
@@ -70,7 +68,7 @@ def compile_pipeline(
             f"{path} is not the name of a .yaml file, the only kind that KFP takes",
             hint="give a name that ends in .yaml",
         )
-    made = load_pipeline(pipeline).build(load_resources(profile, settings, caching=caching))
+    made = load_pipeline(pipeline).build(load_resources(profile, settings))
     with disk_errors(path):
         compiler.Compiler().compile(made, str(path))
     click.echo(path)
@@ -120,11 +118,17 @@ def three_checkpoints(function: Callable[..., None]) -> Callable[..., None]:
 @report_errors
 def plan(source_base: str, source_tuned: str, target_base: str, scale: str, dtype: str, as_json: bool) -> None:
     """Check whether a transfer is possible and what it costs, from headers and a sample of the weights."""
-    from components.planning import resolve
+    from components.planning import TransferRequest, preview_transfer
+    from components.transfer import parse_scale
 
-    found = resolve(
-        source_base=source_base, source_tuned=source_tuned, target_base=target_base, scale=scale, dtype=dtype
+    request = TransferRequest(
+        source_base=source_base,
+        source_tuned=source_tuned,
+        target_base=target_base,
+        scale=parse_scale(scale),
+        dtype=dtype,
     )
+    found = preview_transfer(request)
     if as_json:
         print_json({"compatible": True, **found.facts()})
         return

@@ -61,7 +61,6 @@ def resource_options(function: Callable[..., None]) -> Callable[..., None]:
             help="Override one setting of the profile, such as evaluate.gpus=2, '*.storage_class=fast' or "
             "registry=ghcr.io/acme; may be repeated.",
         ),
-        click.option("--cache/--no-cache", "caching", default=True, help="Let KFP reuse results of earlier runs."),
     ]
     for option in reversed(options):
         function = option(function)

@@ -19,7 +19,7 @@ def main(name: str, root: str, parameters: str) -> None:
     warnings.filterwarnings("ignore", module=r"kfp\.")
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=root)
     # Not tried again here: a step that failed on this machine would fail again.
-    resources = load_resources(assignments=["*.retries=0"], caching=False)
+    resources = load_resources(assignments=["*.retries=0"])
     load_pipeline(name).build(resources)(**json.loads(parameters))
 
 

@@ -2,6 +2,7 @@ from .catalogue import PIPELINES as PIPELINES
 from .catalogue import load_pipeline as load_pipeline
 from .catalogue import parse_parameters as parse_parameters
 from .checks import check_chain as check_chain
+from .checks import check_finetuning as check_finetuning
 from .checks import check_grid as check_grid
 from .checks import check_lengths as check_lengths
 from .checks import check_recycling as check_recycling

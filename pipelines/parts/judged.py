@@ -122,7 +122,7 @@ def saved_checkpoint(found: PipelineTask, output: str, role: str) -> PipelineCha
         output: which of its outputs names the checkpoint.
         role: what the checkpoint is in this pipeline, for people.
     """
-    saving = save_checkpoint(reference=found.outputs[output], state=found.outputs[f"{output}_state"], role=role)
+    saving = save_checkpoint(reference=found.outputs[output], role=role)
     return task(saving, f"save {role}").outputs["checkpoint"]
 
 

@@ -91,8 +91,6 @@ class Resources(BaseModel):
     """Where our images are, such as ghcr.io/acme; empty for images that are on the nodes."""
     parallelism: int = Field(ge=1)
     """How many iterations of a loop run side by side."""
-    caching: bool = True
-    """Whether KFP may take a result of an earlier run for steps that are functions of their inputs alone."""
     steps: dict[str, StepResources]
 
     def image(self, step: str) -> str:
@@ -104,13 +102,12 @@ class Resources(BaseModel):
         return f"{prefix}recycle/{name}:{__version__}"
 
 
-def load_resources(profile: str = DEFAULT, assignments: Iterable[str] = (), *, caching: bool = True) -> Resources:
+def load_resources(profile: str = DEFAULT, assignments: Iterable[str] = ()) -> Resources:
     """Read a profile, and change single settings of it.
 
     Args:
         profile: `cpu`, `gpu`, or the path of a .yaml file of that form.
         assignments: STEP.SETTING=VALUE with a step's name or `*`, registry=VALUE or parallelism=VALUE.
-        caching: see `Resources.caching`.
 
     Raises:
         BadParameter: there is no such profile, step or setting, or a value is none that it takes.
@@ -118,7 +115,7 @@ def load_resources(profile: str = DEFAULT, assignments: Iterable[str] = (), *, c
     settings = _layered(profile, seen=())
     for assignment in assignments:
         _assign(settings, assignment)
-    return _checked(settings | {"caching": caching}, profile)
+    return _checked(settings, profile)
 
 
 def quantity(text: str) -> float:

@@ -1,4 +1,4 @@
-"""What every pipeline is made of, and what every task of it gets: names, environment, security, resources, caching."""
+"""What every pipeline is made of, and what every task of it gets: names, environment, security, resources."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -37,11 +37,6 @@ SECRETS = {
 WEBHOOK = ("recycle-webhook", "RECYCLE_WEBHOOK")
 """Secret and its key, which may be missing, for the steps that tell people: its address lets anyone write there."""
 TELLING = ("find-release", "record-release")
-
-PURE = ("save-checkpoint", "transfer")
-"""Steps whose result follows from their inputs alone, as KFP's cache must take for granted: its key holds the image,
-the parameters and the input artifacts. `resolve` pins names that move; suites, recipes and data sets can change under
-their name; `compare` and `register` write to MLflow. What those make is found in the store by digest instead."""
 
 
 class Check(Protocol):
@@ -125,7 +120,8 @@ def task(made: PipelineTask, name: str) -> PipelineTask:
     resources = _BUILDING.get().resources
     step = made.component_spec.name
     settings = resources.steps[step]
-    made.set_display_name(name).set_caching_options(resources.caching and step in PURE)
+    # The store answers by digest, and says when a result is not there any more; KFP's own cache does neither.
+    made.set_display_name(name).set_caching_options(False)
     made.set_container_image(resources.image(step))
     # Argo, as KFP installs it, tries again after an error of the cluster, such as a lost pod, and never after a step's
     # own failure; steps resume by themselves, so that a second try goes on where the first one was.
@@ -148,7 +144,7 @@ def task(made: PipelineTask, name: str) -> PipelineTask:
 
 
 def box(made: PipelineTask, name: str) -> PipelineTask:
-    """Give a pipeline that is a step of another its name for people. What may be cached are its own steps."""
+    """Give a pipeline that is a step of another its name for people."""
     return made.set_display_name(name).set_caching_options(False)
 
 
@@ -189,7 +185,6 @@ def _environment(made: PipelineTask, resources: Resources) -> None:
     if made.component_spec.name in TELLING:
         secret, name = WEBHOOK
         kubernetes.use_secret_as_env(made, secret, {name: name}, optional=True)
-    # From the pod's label, so that a new run's id does not make every task's inputs new and defeat caching.
     kubernetes.use_field_path_as_env(made, "RECYCLE_RUN_ID", "metadata.labels['pipeline/runid']")
     if made.component_spec.name == "resolve":
         # By annotations: an environment variable of the task's own would reach the steps of a run on one machine too.

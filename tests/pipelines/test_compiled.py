@@ -29,10 +29,10 @@ def write(name, path, *arguments, **options):
 
 
 @cache
-def compile_in_memory(name, profile="cpu", settings=(), *, caching=True):
+def compile_in_memory(name, profile="cpu", settings=()):
     """The two documents of a pipeline; compiled and read once for all tests, so none may change them."""
     with tempfile.TemporaryDirectory() as folder:
-        text = write(name, Path(folder) / "pipeline.yaml", profile, settings, caching=caching).read_text()
+        text = write(name, Path(folder) / "pipeline.yaml", profile, settings).read_text()
     spec, platform = yaml.load_all(text, Loader=yaml.CSafeLoader)
     return {"spec": spec, "platform": platform}
 
@@ -158,20 +158,10 @@ def test_a_second_try_may_take_as_long_as_the_first(tmp_path):
     assert int(policy["backoffMaxDuration"].removesuffix("s")) > (policy["maxRetryCount"] + 1) * timeout
 
 
-def test_steps_that_follow_from_their_inputs_alone_are_cached_and_no_others(compiled, name, tmp_path):
-    def cached(compiled):
-        # Boxes of the graph cannot be cached, whatever KFP writes about them.
-        steps = {name for name, part in compiled["spec"]["components"].items() if "executorLabel" in part}
-        dags = [compiled["spec"]["root"], *compiled["spec"]["components"].values()]
-        tasks = [task for part in dags if "dag" in part for task in part["dag"]["tasks"].values()]
-        return {
-            re.sub(r"comp-(.*?)(-\d+)?", r"\1", task["componentRef"]["name"])
-            for task in tasks
-            if task.get("cachingOptions", {}).get("enableCache") and task["componentRef"]["name"] in steps
-        }
-
-    assert {re.sub(r"(-\d+)+$", "", step) for step in cached(compiled)} == {"save-checkpoint", "transfer"}
-    assert cached(compile_in_memory(name, caching=False)) == set()
+def test_kfp_caches_nothing(compiled):
+    """The store answers by digest, and looks whether a result is still there; KFP's cache does not."""
+    for dag in dags_of(compiled):
+        assert not [name for name, task in dag["tasks"].items() if task.get("cachingOptions", {}).get("enableCache")]
 
 
 def test_compiling_again_gives_the_same_bytes(name, tmp_path):

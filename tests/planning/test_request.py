@@ -3,38 +3,46 @@
 import pytest
 
 from components.errors import BadParameter
-from components.planning.request import Choice, complete
+from components.planning.request import TransferRequest
+from components.transfer import parse_scale
 
 COMMIT = "0123456789" * 4
 
 
-def given(**values):
-    return Choice(**(dict.fromkeys(("source_base", "source_tuned", "target_base", "suite", "recipe"), "") | values))
+def request(transfer="", **values):
+    return TransferRequest(transfer=transfer, scale=parse_scale("1"), **values)
 
 
-def refused(transfer="", *, finetunes=False, **values):
+def completed(transfer="", **values):
+    return request(transfer, **values).complete()
+
+
+def refused(transfer="", **values):
     with pytest.raises(BadParameter) as caught:
-        complete(given(**values), transfer, finetunes=finetunes)
+        completed(transfer, **values)
     return str(caught.value)
 
 
+def chosen(found):
+    """What was to be filled in."""
+    return (found.source_base, found.source_tuned, found.target_base, found.suite, found.recipe)
+
+
 def test_with_nothing_given_the_demo_runs():
-    assert complete(given(), "", finetunes=False) == Choice(
-        source_base="demo:release-1",
-        source_tuned="demo:release-1-instruct",
-        target_base="demo:release-2",
-        suite="demo",
-        recipe="",
+    assert chosen(completed()) == (
+        "demo:release-1",
+        "demo:release-1-instruct",
+        "demo:release-2",
+        "demo",
+        "",
     )
-    assert complete(given(), "", finetunes=True) == Choice(
-        source_base="demo:release-1", source_tuned="", target_base="demo:release-2", suite="demo", recipe="demo"
-    )
+    assert chosen(completed(finetunes=True)) == ("demo:release-1", "", "demo:release-2", "demo", "demo")
 
 
 def test_what_is_given_stands():
-    whole = given(source_base="a", source_tuned="b", target_base="c", suite="s")
-    assert complete(whole, "", finetunes=False) == whole
-    assert complete(given(suite="s"), "", finetunes=False).suite == "s"
+    whole = request(source_base="a", source_tuned="b", target_base="c", suite="s")
+    assert whole.complete() == whole
+    assert completed(suite="s").suite == "s"
 
 
 @pytest.mark.parametrize(
@@ -50,32 +58,32 @@ def test_a_part_of_the_demo_is_never_mixed_with_other_models(values, finetunes, 
 
 
 def test_a_transfer_fills_in_everything():
-    assert complete(given(), "llama3:3.0-to-3.1", finetunes=False) == Choice(
-        source_base="llama3:3.0",
-        source_tuned="llama3:3.0-instruct",
-        target_base="llama3:3.1",
-        suite="llama-instruct",
-        recipe="",
+    assert chosen(completed("llama3:3.0-to-3.1")) == (
+        "llama3:3.0",
+        "llama3:3.0-instruct",
+        "llama3:3.1",
+        "llama-instruct",
+        "",
     )
-    assert complete(given(), "olmo2-7b:M4-to-M5", finetunes=True) == Choice(
-        source_base="olmo2-7b:M4",
-        source_tuned="",
-        target_base="olmo2-7b:M5",
-        suite="olmes-instruct",
-        recipe="paper-math",
+    assert chosen(completed("olmo2-7b:M4-to-M5", finetunes=True)) == (
+        "olmo2-7b:M4",
+        "",
+        "olmo2-7b:M5",
+        "olmes-instruct",
+        "paper-math",
     )
 
 
 def test_suite_and_recipe_can_be_others():
-    assert complete(given(suite="demo"), "llama3:3.0-to-3.1", finetunes=False).suite == "demo"
-    assert complete(given(recipe="demo"), "olmo2-7b:M4-to-M5", finetunes=True).recipe == "demo"
+    assert completed("llama3:3.0-to-3.1", suite="demo").suite == "demo"
+    assert completed("olmo2-7b:M4-to-M5", recipe="demo", finetunes=True).recipe == "demo"
 
 
 @pytest.mark.parametrize(
     "same", ["llama3:3.1", f"llama3:3.1@{COMMIT}", "meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.1-8B@main"]
 )
 def test_a_checkpoint_that_agrees_is_taken_as_it_was_given(same):
-    assert complete(given(target_base=same), "llama3:3.0-to-3.1", finetunes=False).target_base == same
+    assert completed("llama3:3.0-to-3.1", target_base=same).target_base == same
 
 
 @pytest.mark.parametrize(
@@ -93,7 +101,7 @@ def test_a_transfer_without_a_published_fine_tune_needs_one():
     assert "was not published" in told
     assert "source_tuned" in told
     assert "finetune-and-recycle" in told
-    filled = complete(given(source_tuned="./mine"), "olmo2-7b:M1-to-M3", finetunes=False)
+    filled = completed("olmo2-7b:M1-to-M3", source_tuned="./mine")
     assert (filled.source_base, filled.source_tuned, filled.target_base) == ("olmo2-7b:M1", "./mine", "olmo2-7b:M3")
 
 
@@ -106,12 +114,12 @@ def test_an_unknown_transfer_is_refused():
 
 
 def test_a_pipeline_that_continues_takes_a_fine_tuned_model_and_a_recipe():
-    demo = complete(given(), "", finetunes=False, continues=True)
+    demo = completed(continues=True)
     assert (demo.source_tuned, demo.recipe) == ("demo:release-1-instruct", "demo")
-    named = complete(given(recipe="tulu3-sft"), "llama3:3.0-to-3.1", finetunes=False, continues=True)
+    named = completed("llama3:3.0-to-3.1", recipe="tulu3-sft", continues=True)
     assert (named.source_tuned, named.recipe) == ("llama3:3.0-instruct", "tulu3-sft")
 
 
 def test_a_transfer_without_a_recipe_needs_one_to_be_continued():
     with pytest.raises(BadParameter, match="no fine-tuning recipe of its own"):
-        complete(given(), "llama3:3.0-to-3.1", finetunes=False, continues=True)
+        completed("llama3:3.0-to-3.1", continues=True)

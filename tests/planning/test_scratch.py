@@ -3,8 +3,9 @@
 import pytest
 
 from components.errors import BadParameter
-from components.planning.preview import resolve
+from components.planning import TransferRequest, preview_transfer
 from components.planning.scratch import BESIDE, check_scratch
+from components.transfer import parse_scale
 from tests.support.tinymodels import make_checkpoint
 
 
@@ -13,13 +14,13 @@ def models(tmp_path):
     return {
         "source_base": str(make_checkpoint(tmp_path / "release-1", seed=0)),
         "target_base": str(make_checkpoint(tmp_path / "release-2", seed=1)),
-        "scale": "1",
+        "scale": parse_scale("1"),
         "dtype": "auto",
     }
 
 
 def test_evaluation_needs_a_model_and_training_its_states(models):
-    found = resolve(source_tuned="", **models)
+    found = preview_transfer(TransferRequest(**models))
     base = found.plan.source_base
     assert found.scratch_needed == {
         "connectivity": 2 * base.weight_bytes + BESIDE,
@@ -31,7 +32,10 @@ def test_evaluation_needs_a_model_and_training_its_states(models):
 
 def test_nothing_is_trained_where_the_fine_tuned_model_is_there(models, tmp_path):
     tuned = str(make_checkpoint(tmp_path / "tuned", seed=2))
-    assert set(resolve(source_tuned=tuned, **models).scratch_needed) == {"connectivity", "evaluate"}
+    assert set(preview_transfer(TransferRequest(source_tuned=tuned, **models)).scratch_needed) == {
+        "connectivity",
+        "evaluate",
+    }
 
 
 def test_a_volume_that_is_too_small_is_refused_with_the_setting_to_give(monkeypatch):

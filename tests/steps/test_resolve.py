@@ -5,7 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from components.errors import BadParameter
-from components.steps.resolve_run import resolve_into
+from components.planning import ResolvedTransfer, TransferRequest, resolve_transfer
+from components.steps.resolve import resolve
+from components.transfer import parse_scale
 from tests.support.fakehub import FakeHub
 from tests.support.tinymodels import make_checkpoint
 
@@ -44,17 +46,22 @@ def commits(tmp_path, monkeypatch):
 
 
 def resolved(tmp_path, **changes):
-    parameters = dict.fromkeys(("transfer", "source_base", "source_tuned", "target_base", "recipe"), "")
-    parameters |= {"scale": "1", "dtype": "auto", "suite": "demo", "finetunes": False}
-    parameters |= {"gate_tolerance": 0.02, "model_name": "m"}
+    request = TransferRequest(**({"scale": parse_scale("1"), "suite": "demo", "gate_tolerance": 0.02} | changes))
     run = SimpleNamespace(tracker=Told(), outcome={})
-    return resolve_into(str(tmp_path / "plan.md"), run, **(parameters | changes)), run
+    return resolve_transfer(request, run, tmp_path / "plan.md"), run
+
+
+def test_the_step_has_the_outputs_that_planning_gives():
+    outputs = resolve.component_spec.outputs
+    assert {name for name, output in outputs.items() if output.type != "system.Markdown@0.0.1"} == set(
+        ResolvedTransfer._fields
+    )
 
 
 def test_a_transfer_is_pinned_to_the_commits_of_its_checkpoints(commits, tmp_path):
     found, run = resolved(tmp_path, transfer="llama3:3.0-to-3.1")
     assert found[:3] == tuple(f"{name}@{commit}" for name, commit in commits.items())
-    assert found[6:] == ("demo", "", [], [], "demo")
+    assert (found.suite, found.recipe, found.notes, found.points, found.quick_suite) == ("demo", "", [], [], "demo")
     assert run.tracker.told["forecast"] == run.tracker.told["will it transfer"]
     assert run.tracker.told["transfer"] == "llama3:3.0-to-3.1"
     assert f"llama3:3.1@{commits['llama3:3.1']}" in (tmp_path / "plan.md").read_text()
@@ -62,8 +69,8 @@ def test_a_transfer_is_pinned_to_the_commits_of_its_checkpoints(commits, tmp_pat
 
 def test_a_search_has_its_points_and_a_quick_suite(commits, tmp_path):
     found, _ = resolved(tmp_path, transfer="llama3:3.0-to-3.1", suite="olmes-instruct", scale_search="0.5,1.5")
-    assert [point["scale"] for point in found[9]] == ["0.5", "1.5"]
-    assert found[10] == "olmes-instruct-quick"
+    assert [point["scale"] for point in found.points] == ["0.5", "1.5"]
+    assert found.quick_suite == "olmes-instruct-quick"
 
 
 def test_the_hubs_own_names_come_to_the_same(commits, tmp_path):
@@ -80,20 +87,16 @@ def test_a_pin_beside_the_transfer_is_kept(commits, tmp_path):
     assert resolved(tmp_path, transfer="llama3:3.0-to-3.1", target_base=pinned)[0][2] == pinned
 
 
-def test_files_that_changed_under_their_name_are_in_another_state(tmp_path):
-    base, tuned, target = (str(make_checkpoint(tmp_path / name, seed=seed)) for seed, name in enumerate("abc"))
-    given = {"source_base": base, "source_tuned": tuned, "target_base": target}
-    before, again = resolved(tmp_path, **given)[0][3:6], resolved(tmp_path, **given)[0][3:6]
-    make_checkpoint(tmp_path / "new", seed=3)
-    (tmp_path / "new/model.safetensors").replace(tmp_path / "b/model.safetensors")
-    after = resolved(tmp_path, **given)[0][3:6]
-    assert before == again
-    assert (after[0], after[2]) == (before[0], before[2])
-    assert after[1] != before[1]
+def test_trainings_that_are_shorter_are_named_for_both_starts(tmp_path):
+    given = {role: str(make_checkpoint(tmp_path / role, seed=1)) for role in ("source_base", "target_base")}
+    given |= {"source_tuned": given["source_base"], "recipe": "demo", "continues": True, "lengths": "0.5"}
+    found, _ = resolved(tmp_path, **given)
+    assert found.recycled_trainings == [{"label": "recycled at 50 percent", "share": 0.5}]
+    assert found.target_trainings == [{"label": "target base at 50 percent", "share": 0.5}]
 
 
 def test_a_recipe_without_steps_of_its_own_cannot_be_continued_in_shares(tmp_path):
     given = {role: str(make_checkpoint(tmp_path / role, seed=1)) for role in ("source_base", "source_tuned")}
-    given |= {"target_base": str(tmp_path / "not there"), "recipe": "tulu3-sft", "continues": True}
+    given |= {"target_base": str(tmp_path / "not there"), "recipe": "tulu3-sft", "continues": True, "lengths": "0.5"}
     with pytest.raises(BadParameter, match="tulu3-sft counts passes over its data"):
         resolved(tmp_path, **given)

@@ -7,7 +7,7 @@ import pytest
 
 from components.checkpoints.layout import read_layout
 from components.errors import BadCheckpoint, BadReference, Incompatible
-from components.planning.preview import resolve
+from components.planning import TransferRequest, preview_transfer
 from components.sources.folder import FolderSource
 from components.transfer.plan import plan_transfer
 from components.transfer.scale import parse_scale
@@ -79,7 +79,9 @@ def test_nan_does_not_hide_that_bases_are_unrelated(folders):
     weights["model.layers.0.mlp.up_proj.weight"][0, 0] = np.nan
     write_weights(folders[0], weights)
     base, tuned, target = map(str, folders)
-    found = resolve(source_base=base, source_tuned=tuned, target_base=target, scale="1", dtype="auto")
+    found = preview_transfer(
+        TransferRequest(source_base=base, source_tuned=tuned, target_base=target, scale=parse_scale("1"))
+    )
     assert found.gap == pytest.approx(1.41, abs=0.1)
     assert "unrelated" in found.forecast.warning
 
@@ -87,4 +89,4 @@ def test_nan_does_not_hide_that_bases_are_unrelated(folders):
 @pytest.mark.parametrize("name", ["", "~nosuchuser/x", "x" * 5000, "a\0b"])
 def test_names_that_are_no_paths(folders, name):
     with pytest.raises(BadReference):
-        resolve(source_base=name, source_tuned="", target_base=str(folders[2]), scale="1", dtype="auto")
+        preview_transfer(TransferRequest(source_base=name, target_base=str(folders[2]), scale=parse_scale("1")))

@@ -191,7 +191,7 @@ class TestWhatIsUploaded:
 
     def test_a_run_takes_an_older_version_of_the_same_content(self, kfp):
         recycle("submit", "recycle", "--no-wait")
-        recycle("upload", "recycle", "--no-cache")
+        recycle("upload", "recycle", "--set", "transfer.memory_limit=8Gi")
         assert "(unchanged)" in recycle("submit", "recycle", "--no-wait")
         ((first, _),) = kfp.versions.values()
         last = list(kfp.runs.values())[-1].document
@@ -199,7 +199,7 @@ class TestWhatIsUploaded:
 
     def test_an_upload_makes_an_older_content_the_newest_again(self, kfp):
         recycle("upload", "recycle")
-        recycle("upload", "recycle", "--no-cache")
+        recycle("upload", "recycle", "--set", "transfer.memory_limit=8Gi")
         assert "(uploaded)" in recycle("upload", "recycle")
         assert "(unchanged)" in recycle("upload", "recycle")
         ((first, _, third),) = kfp.versions.values()
@@ -216,7 +216,7 @@ class TestWhatIsUploaded:
         recycle("schedule", "recycle", "--cron", "0 6 * * *", "--name", "another pipeline's")
         list(kfp.recurring.values())[-1]["pipeline_version_reference"] = {"pipeline_id": "another"}
         assert "now run" not in called("submit", "recycle", "--no-wait").stderr
-        result = called("submit", "recycle", "--no-wait", "--json", "--no-cache")
+        result = called("submit", "recycle", "--no-wait", "--json", "--set", "transfer.memory_limit=8Gi")
         assert "These schedules now run this version: nightly, weekly." in result.stderr
         assert json.loads(result.stdout)["version_is_new"] is True
 
@@ -227,7 +227,7 @@ class TestWhatIsUploaded:
             recycle("schedule", "recycle", "--cron", "0 6 * * *", "--name", name)
         made = next(one for one in kfp.recurring.values() if one["display_name"] == "nightly")
         made["runtime_config"]["parameters"]["old_name"] = "1"
-        told = called(*command, "--no-cache").stderr
+        told = called(*command, "--set", "transfer.memory_limit=8Gi").stderr
         assert "The schedule nightly sets old_name, which recycle no longer has" in told
         assert "The schedule weekly" not in told
         assert ("now run this version" in told) == (command[0] == "submit")
