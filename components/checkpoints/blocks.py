@@ -1,14 +1,18 @@
 """The blocks of a file, read side by side and handed on in their order."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from components import settings
 from components.checkpoints.source import Source
 from components.errors import BadParameter
-from components.system import Cancellation, Sequencer, human_bytes, thread_pool
+from components.system import Cancellation, human_bytes, thread_pool
 
 BLOCK = 16 << 20
+"""Bytes that are read at once."""
 THREADS = 8
+"""Most blocks at once."""
 
 Advance = Callable[[int], None]
 
@@ -27,31 +31,41 @@ def in_blocks(
     advance: Advance,
     block: int,
 ) -> None:
-    """Do `work` for several starts of blocks at once, and `digest` what it gives in order."""
-    cancellation = Cancellation()
-    sequencer = Sequencer(cancellation)
+    """Do `work` for several blocks at once, and hand what it gives to `digest` in their order.
 
-    def one(number: int, start: int) -> None:
-        try:
+    Args:
+        starts: Offsets of the blocks.
+        work: Gives the bytes of the block at an offset.
+        digest: Gets each block once, in order.
+        advance: Is told the bytes of each block.
+        block: Bytes of a block, of which no more are held at once than the memory allows.
+    """
+    if len(starts) <= 1:  # of a small file, in a thread that may be one of a pool already
+        for start in starts:
             data = work(start)
-            with sequencer.turn(number):
-                digest(data)
-                advance(len(data))
+            digest(data)
+            advance(len(data))
+        return
+    cancellation, threads, ahead = Cancellation(), most_threads(block), iter(starts)
+
+    def attempt(start: int) -> memoryview:
+        try:
+            return work(start)
         except BaseException as error:
-            cancellation.stop(error)
+            cancellation.stop(error)  # an earlier block may wait for a server, and need not any more
             raise
 
-    if len(starts) <= 1:  # of a small file, in a thread that may be in a cancellation already
-        for start in starts:
-            one(0, start)
-        return
-    with thread_pool(most_threads(block), "blocks", cancellation) as pool:
-        for future in [pool.submit(one, number, start) for number, start in enumerate(starts)]:
-            future.result()
+    with thread_pool(threads, "blocks", cancellation) as pool:
+        window = deque(pool.submit(attempt, start) for start in islice(ahead, threads))
+        while window:
+            data = window.popleft().result()
+            digest(data)
+            advance(len(data))
+            window.extend(pool.submit(attempt, start) for start in islice(ahead, 1))
 
 
 def most_threads(block: int) -> int:
-    """As many as the memory allows: each holds a block, and the part that is made of it.
+    """How many threads the memory allows: each holds a block, and the part that is made of it.
 
     Raises:
         BadParameter: it is too little for one.

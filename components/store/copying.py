@@ -1,11 +1,11 @@
-"""Files from a source into a draft: in parallel blocks, verified, going on where an earlier try stopped."""
+"""Copying files from a source into a writer: in parallel blocks, verified, going on where an earlier try stopped."""
 
 import hashlib
 from collections.abc import Iterable
 
 from components.checkpoints import BLOCK, Advance, File, Source, SourceFile, in_blocks, most_threads, read_block
 from components.errors import DigestMismatch
-from components.store.writer import CheckpointWriter, FileWriter
+from components.store.writer import CheckpointWriter
 from components.system import Progress, thread_pool
 
 MOST_BLOCKS = 9_999
@@ -13,7 +13,7 @@ MOST_BLOCKS = 9_999
 
 
 def copy_files(source: Source, files: Iterable[SourceFile], writer: CheckpointWriter) -> tuple[File, ...]:
-    """Copy files whole and verified; those that are in the draft, or in its store, are not read again.
+    """Copy files, each verified; those that the writer, or its store, has already are not read again.
 
     Raises:
         DigestMismatch: bytes are not what the source records of them.
@@ -33,18 +33,48 @@ def copy_files(source: Source, files: Iterable[SourceFile], writer: CheckpointWr
 
 def copy_file(source: Source, file: SourceFile, writer: CheckpointWriter, advance: Advance) -> File:
     """Copy one file (see `copy_files`)."""
+    sha256 = _already_done(file, writer) or _without_reading_the_source(source, file, writer)
+    if sha256:
+        advance(file.size)
+    return File(path=file.path, size=file.size, sha256=sha256 or _copy_bytes(source, file, writer, advance))
+
+
+def _already_done(file: SourceFile, writer: CheckpointWriter) -> str | None:
+    """The sha256 of a file that an earlier try finished, unless the source now records another one."""
     finished = writer.finished(file.path)
     if finished and finished.size == file.size and file.sha256 in (None, finished.sha256):
-        advance(file.size)
-        return File(path=file.path, size=file.size, sha256=finished.sha256)
-    if file.sha256 is not None and _is_at_hand(source, file.path, file.size, file.sha256, writer):
-        advance(file.size)
-        return File(path=file.path, size=file.size, sha256=file.sha256)
+        return finished.sha256
+    return None
+
+
+def _without_reading_the_source(source: Source, file: SourceFile, writer: CheckpointWriter) -> str | None:
+    """The sha256 that the source records of a file, where the writer, or its store, has that content."""
+    if file.sha256 is None:
+        return None
+    if writer.recover(file.path, file.size, file.sha256):
+        return file.sha256
+    # A manifest beside files that anyone can change does not vouch for them: then they are read.
+    if source.manifest is None and writer.adopt(file.path, file.size, file.sha256):
+        return file.sha256
+    return None
+
+
+def _copy_bytes(source: Source, file: SourceFile, writer: CheckpointWriter, advance: Advance) -> str:
+    """Copy a file block by block, and return its sha256, which is what the source records of it if it does."""
     block = max(BLOCK, -(-file.size // MOST_BLOCKS))
+    digests = _Digests(file)
+
+    def move(start: int) -> memoryview:
+        data = read_block(source, file.path, start, min(block, file.size - start))
+        output.write(start, data)
+        return data
+
     # Blocks of an earlier try are trusted only where a digest will tell: a crash may have lost some.
     with writer.create(file.path, file.size, block=block if file.sha256 else None) as output:
-        digests = _Digests(file)
-        _copy_blocks(source, file, output, block, digests, advance)
+        for start in output.present:
+            advance(min(block, file.size - start))
+        missing = [start for start in range(0, file.size, block) if start not in output.present]
+        in_blocks(missing, move, digests.update, advance, block)
         sha256 = output.read_back() if output.present else digests.sha256.hexdigest()
         try:
             _check(source, file, sha256, digests)
@@ -52,16 +82,11 @@ def copy_file(source: Source, file: SourceFile, writer: CheckpointWriter, advanc
             output.discard()  # a rerun must not go on from bytes that are wrong
             raise
         output.finish(sha256)
-    return File(path=file.path, size=file.size, sha256=sha256)
-
-
-def _is_at_hand(source: Source, path: str, size: int, sha256: str, writer: CheckpointWriter) -> bool:
-    # A manifest beside files that anyone can change does not vouch for them: then they are read.
-    return writer.recover(path, size, sha256) or (source.manifest is None and writer.adopt(path, size, sha256))
+    return sha256
 
 
 def write_file(writer: CheckpointWriter, path: str, content: bytes) -> File:
-    """Write a small file of a draft; one that is there with this content is left."""
+    """Write a small file; one that is there with this content is left."""
     sha256 = hashlib.sha256(content).hexdigest()
     finished = writer.finished(path)
     if finished is None or finished.sha256 != sha256:
@@ -69,20 +94,6 @@ def write_file(writer: CheckpointWriter, path: str, content: bytes) -> File:
             output.write(0, memoryview(content))
             output.finish(sha256)
     return File(path=path, size=len(content), sha256=sha256)
-
-
-def _copy_blocks(
-    source: Source, file: SourceFile, output: FileWriter, block: int, digests: "_Digests", advance: Advance
-) -> None:
-    def move(start: int) -> memoryview:
-        data = read_block(source, file.path, start, min(block, file.size - start))
-        output.write(start, data)
-        return data
-
-    for start in output.present:
-        advance(min(block, file.size - start))
-    missing = [start for start in range(0, file.size, block) if start not in output.present]
-    in_blocks(missing, move, digests.update, advance, block)
 
 
 class _Digests:
