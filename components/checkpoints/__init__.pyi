@@ -33,3 +33,7 @@ from .manifest import or_none_if_damaged as or_none_if_damaged
 from .manifest import text_of as text_of
 from .source import Source as Source
 from .tokenizer import compare_vocabularies as compare_vocabularies
+from .transformers_config import TOKENIZER_CONFIG as TOKENIZER_CONFIG
+from .transformers_config import dtype_key as dtype_key
+from .transformers_config import rope_scaling as rope_scaling
+from .transformers_config import weight_index as weight_index

@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from components.checkpoints import TOKENIZER_CONFIG, rope_scaling
 from components.errors import BadCheckpoint
 
 CONFIG = "config.json"
-TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
 def make_view(checkpoint: Path, view: Path) -> None:
@@ -52,8 +52,8 @@ def repair_config(config: dict[str, Any]) -> dict[str, Any]:
             hint="evaluate it with lm-evaluation-harness",
         )
     repaired = config | {key: rope[key] for key in ("rope_theta", "partial_rotary_factor") if key in rope}
-    scaling = {key: value for key, value in rope.items() if key not in ("rope_theta", "partial_rotary_factor")}
-    if scaling.get("rope_type", "default") != "default":
+    scaling = rope_scaling(config)
+    if scaling is not None:
         repaired["rope_scaling"] = scaling
     return repaired
 

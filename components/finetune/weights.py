@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.checkpoints import DTYPE_BYTES, INDEX, Layout
+from components.checkpoints import DTYPE_BYTES, INDEX, Layout, dtype_key, weight_index
 from components.errors import BadCheckpoint, OutputConflict, ProgramFailed
 from components.system import discard, disk_errors, exclusive_lock, publish
 from components.transfer import TORCH_NAMES
@@ -91,13 +91,10 @@ def _told(base: Layout, dtype: str | None) -> dict[str, bytes]:
     """Those of the base's files that tell its dtype, where it is to become another."""
     if dtype is None or set(base.dtypes) == {dtype}:
         return {}
-    # transformers 5 writes `dtype`, 4 wrote and reads `torch_dtype`.
-    key = "torch_dtype" if "torch_dtype" in base.config and "dtype" not in base.config else "dtype"
-    files = {"config.json": _json(base.config | {key: TORCH_NAMES[dtype]})}
+    files = {"config.json": _json(base.config | {dtype_key(base.config): TORCH_NAMES[dtype]})}
     if base.has(INDEX):
-        weight_map = {name: tensor.file for name, tensor in sorted(base.tensors.items())}
-        size = base.parameters * DTYPE_BYTES[dtype]
-        files[INDEX] = _json({"metadata": {"total_size": size}, "weight_map": weight_map})
+        shards = {name: tensor.file for name, tensor in base.tensors.items()}
+        files[INDEX] = _json(weight_index(shards, base.parameters * DTYPE_BYTES[dtype]))
     return files
 
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 from components.checkpoints import (
+    TOKENIZER_CONFIG,
     Checkpoint,
     Layout,
     Source,
@@ -16,8 +17,6 @@ from components.checkpoints import (
 )
 from components.references.open import open_source
 from components.store import CheckpointWriter, Store, copy_files, write_file
-
-TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
 def save_checkpoint(reference: str, store: Store) -> Checkpoint:

@@ -4,11 +4,10 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.checkpoints import File, Layout, SourceFile, digest_of, digest_of_file, fingerprint
+from components.checkpoints import TOKENIZER_CONFIG, File, Layout, SourceFile, digest_of, digest_of_file, fingerprint
 from components.store import Store
 from components.system import Progress
 
-TOKENIZER_CONFIG = "tokenizer_config.json"
 BESIDE_THE_POINT = (TOKENIZER_CONFIG, "README", "LICENSE", "LICENCE", "NOTICE", "USE_POLICY")
 """A recycled model has the fine-tune's tokenizer, and saving a checkpoint completes that file."""
 DOCUMENTS = (".md", ".txt")

@@ -3,13 +3,13 @@
 import hashlib
 from dataclasses import dataclass
 
-from components.checkpoints import Layout, digest_of, read_layout
+from components.checkpoints import TOKENIZER_CONFIG, Layout, digest_of, read_layout
 from components.errors import BadCheckpoint, Incompatible
 from components.forecast import APART, forecast_by_gap, sampled_relative_gap
 from components.references import open_source
 from components.store import Store
 from components.transfer import Scale, plan_transfer
-from components.watch.identity import TOKENIZER_CONFIG, identify_content
+from components.watch.identity import identify_content
 from components.watch.ledger import Refusal
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.checkpoints import Layout, read_layout
+from components.checkpoints import TOKENIZER_CONFIG, Layout, read_layout
 from components.errors import BadCheckpoint, BadParameter, ProgramFailed
 from components.finetune.data.summary import Survey, write_conversations
 from components.finetune.job import job_folder
@@ -30,7 +30,6 @@ DTYPE = "BF16"
 COMPLETED = "COMPLETED"
 LOG = "open-instruct.log"
 CHAT_TEMPLATE = "chat_template.jinja"
-TOKENIZER_CONFIG = "tokenizer_config.json"
 SPECIAL_TOKENS = "special_tokens_map.json"
 
 logger = logging.getLogger(__name__)
