@@ -3,7 +3,7 @@
 import time
 
 from components.tracking import BROKEN_OFF, Tracker, mlflow_errors
-from components.watch.ledger import Release
+from components.watch.ledger import ReleaseRecord
 from components.watch.polling import RunOutcome
 
 RECORDING_S = 600
@@ -12,7 +12,7 @@ RETRYING_S = 600
 """What passes at most until a cluster tries a step again, which opens its run in MLflow again."""
 
 
-def outcome_in_mlflow(tracker: Tracker, release: Release) -> RunOutcome:
+def outcome_in_mlflow(tracker: Tracker, release: ReleaseRecord) -> RunOutcome:
     """What MLflow knows of a running attempt: nothing, too, where it has no run of it.
 
     Raises:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from components.errors import ServiceUnavailable
 from components.sources import list_hub
-from components.watch.ledger import Listed
+from components.watch.ledger import ListedRelease
 
 PAGE = "1000"
 """Models; the hub gives no more at once."""
@@ -24,7 +24,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NAME = re.compile(r"[\w.+=,@/-]{1,250}", re.ASCII)
 
 
-def revisions(repo: str, pattern: str) -> list[Listed]:
+def revisions(repo: str, pattern: str) -> list[ListedRelease]:
     """The branches and tags of a repository whose name matches; a branch of a tag's name wins.
 
     Raises:
@@ -32,28 +32,28 @@ def revisions(repo: str, pattern: str) -> list[Listed]:
         ServiceUnavailable: the hub does not answer, or not as the hub does.
     """
 
-    def read(answer: dict[str, Any]) -> Iterator[Listed]:
+    def read(answer: dict[str, Any]) -> Iterator[ListedRelease]:
         for ref in [*answer["tags"], *answer["branches"]]:
             name, commit = _text(ref["name"]), ref["targetCommit"]
             if fnmatchcase(name, pattern) and _can_be_named(name, commit):
-                yield Listed(name=f"{repo}@{name}", reference=f"{repo}@{_commit(commit)}", state=commit)
+                yield ListedRelease(name=f"{repo}@{name}", reference=f"{repo}@{_commit(commit)}", state=commit)
 
     answers = list_hub(repo, f"/{repo}/refs", {}, f"the branches and tags of {repo}")
     return list({one.name: one for one in _read(repo, answers, read)}.values())
 
 
-def models(account: str, pattern: str, tag: str) -> list[Listed]:
+def models(account: str, pattern: str, tag: str) -> list[ListedRelease]:
     """The models of an account whose name matches, and that have a tag where one is given.
 
     Raises:
         ServiceUnavailable: the hub does not answer, or not as the hub does.
     """
 
-    def read(model: dict[str, Any]) -> Iterator[Listed]:
+    def read(model: dict[str, Any]) -> Iterator[ListedRelease]:
         repo, commit = _text(model["id"]), model["sha"]
         if fnmatchcase(repo, f"{account}/{pattern}") and _can_be_named(repo, commit):
             appeared = _moment(model["lastModified"])
-            yield Listed(name=repo, reference=f"{repo}@{_commit(commit)}", state=commit, appeared=appeared)
+            yield ListedRelease(name=repo, reference=f"{repo}@{_commit(commit)}", state=commit, appeared=appeared)
 
     query: dict[str, str | list[str]] = {"author": account, "sort": "lastModified", "limit": PAGE}
     query |= {"expand": ["sha", "lastModified"]} | ({"filter": tag} if tag else {})
@@ -61,7 +61,7 @@ def models(account: str, pattern: str, tag: str) -> list[Listed]:
     return list({one.name: one for one in _read(account, answers, read)}.values())
 
 
-def date_of(one: Listed) -> int | None:
+def date_of(one: ListedRelease) -> int | None:
     """When the commit was made that a branch or a tag points to, None where the hub does not say.
 
     Raises:

@@ -31,7 +31,7 @@ Status = Literal["running", "done", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed:
+class ListedRelease:
     """A checkpoint as a list of many names it."""
 
     name: str
@@ -62,7 +62,7 @@ class Discovery(BaseModel):
     """The version of Recycle that refused it: a later one may know its architecture."""
 
 
-class Release(BaseModel):
+class ReleaseRecord(BaseModel):
     """What was done with one content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,7 +99,7 @@ class Ledger(BaseModel):
     token: str = ""
     """Differs at each write, so that no two documents are equal."""
     names: dict[str, Discovery] = {}
-    releases: dict[str, Release] = {}
+    releases: dict[str, ReleaseRecord] = {}
 
     def to_json(self) -> str:
         """The document, without fields that have their defaults."""
@@ -110,7 +110,7 @@ class Ledger(BaseModel):
         """This ledger with another discovery."""
         return self.model_copy(update={"names": self.names | {name: discovery}})
 
-    def with_release(self, digest: str, release: Release) -> "Ledger":
+    def with_release(self, digest: str, release: ReleaseRecord) -> "Ledger":
         """This ledger with another release."""
         return self.model_copy(update={"releases": self.releases | {digest: release}})
 
@@ -131,7 +131,7 @@ class Ledger(BaseModel):
         return {status: found.count(status) for status in sorted(set(found))}
 
 
-def with_seen(ledger: Ledger, listed: Iterable[Listed], now: int) -> Ledger:
+def with_seen(ledger: Ledger, listed: Iterable[ListedRelease], now: int) -> Ledger:
     """Note what is new, or in another state; the same ledger where nothing is."""
     changed = {}
     for one in listed:
@@ -143,10 +143,10 @@ def with_seen(ledger: Ledger, listed: Iterable[Listed], now: int) -> Ledger:
     return ledger.model_copy(update={"names": ledger.names | changed}) if changed else ledger
 
 
-def due(ledger: Ledger, listed: Iterable[Listed], now: int) -> list[Listed]:
+def due(ledger: Ledger, listed: Iterable[ListedRelease], now: int) -> list[ListedRelease]:
     """What is to be looked at, newest first: what this Recycle did not look at, and failed attempts due again."""
 
-    def is_due(one: Listed) -> bool:
+    def is_due(one: ListedRelease) -> bool:
         discovery = ledger.names[one.name]
         release = ledger.releases.get(discovery.release)
         if release is None:
@@ -166,7 +166,7 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
 
 
-def refused(ledger: Ledger, one: Listed, kind: Refusal, reason: str) -> Ledger | None:
+def refused(ledger: Ledger, one: ListedRelease, kind: Refusal, reason: str) -> Ledger | None:
     """Note why nothing is done with a name in this state; None where it is in another by now, or was decided."""
     discovery = ledger.names.get(one.name)
     if discovery is None or discovery.state != one.state or discovery.release or discovery.refused_by == __version__:
@@ -175,7 +175,7 @@ def refused(ledger: Ledger, one: Listed, kind: Refusal, reason: str) -> Ledger |
     return ledger.with_name(one.name, discovery.model_copy(update=changes))
 
 
-def taken(ledger: Ledger, one: Listed, digest: str, *, now: int, run: str, tracked: str) -> tuple[Ledger, bool]:
+def taken(ledger: Ledger, one: ListedRelease, digest: str, *, now: int, run: str, tracked: str) -> tuple[Ledger, bool]:
     """Note what content a name has, and take that for this run unless it is done, on its way, or not due.
 
     Returns:
@@ -189,7 +189,7 @@ def taken(ledger: Ledger, one: Listed, digest: str, *, now: int, run: str, track
         return ledger, True  # this run's swap, whose answer was lost
     if known is not None and not (known.status == "failed" and known.retry_at <= now):
         return ledger, False
-    attempt = Release(
+    attempt = ReleaseRecord(
         status="running",
         since=now,
         name=one.name,
@@ -208,12 +208,12 @@ def superseded(ledger: Ledger, digest: str) -> bool:
     return any(one.status == "done" and one.passed and _age(one) > own for one in ledger.releases.values())
 
 
-def _age(release: Release) -> tuple[int, list[tuple[int, int, str]]]:
+def _age(release: ReleaseRecord) -> tuple[int, list[tuple[int, int, str]]]:
     """What sorts releases as `due` does, the oldest first."""
     return release.appeared or 0, natural(release.name)
 
 
-def overdue(release: Release, retry_after_s: int, now: int, *, goes_on: bool = False) -> bool:
+def overdue(release: ReleaseRecord, retry_after_s: int, now: int, *, goes_on: bool = False) -> bool:
     """Whether an attempt has not ended for so long that it is taken for broken off.
 
     Args:
@@ -253,7 +253,7 @@ def with_failed(ledger: Ledger, reasons: Mapping[str, tuple[str, str]], retry_af
     return ledger
 
 
-def with_done(ledger: Ledger, taken_as: str, digest: str, done: Release) -> Ledger:
+def with_done(ledger: Ledger, taken_as: str, digest: str, done: ReleaseRecord) -> Ledger:
     """Note that a release was recycled, whatever was thought of that attempt meanwhile.
 
     Args:

@@ -12,7 +12,7 @@ from components.errors import BadParameter
 from components.references import DEMO_PREFIX
 from components.s3 import Bucket
 from components.system import reading_errors
-from components.watch.ledger import Listed
+from components.watch.ledger import ListedRelease
 
 HUB_PREFIX = "hub:"
 CONFIG = "config.json"
@@ -28,9 +28,9 @@ _MODELS = re.compile(r"(?P<account>[\w.-]+)/(?P<pattern>[\w.*?!\[\]-]+)(,(?P<tag
 class Location:
     """Where releases appear."""
 
-    listed: Callable[[], list[Listed]]
+    listed: Callable[[], list[ListedRelease]]
     """Everything that is there now."""
-    date_of: Callable[[Listed], int | None] = lambda one: one.appeared
+    date_of: Callable[[ListedRelease], int | None] = lambda one: one.appeared
     """When something appeared whose date the list does not have; it may cost a request."""
 
 
@@ -64,24 +64,24 @@ def _on_hub(text: str) -> Location:
     raise BadParameter(f"releases is {HUB_PREFIX}{text[:300]}, which names nothing on the hub", hint=HINT)
 
 
-def _demo(pattern: str) -> list[Listed]:
+def _demo(pattern: str) -> list[ListedRelease]:
     from components.demo import RELEASES
 
     return [
-        Listed(name=f"{DEMO_PREFIX}{name}", reference=f"{DEMO_PREFIX}{name}", state=name, appeared=number)
+        ListedRelease(name=f"{DEMO_PREFIX}{name}", reference=f"{DEMO_PREFIX}{name}", state=name, appeared=number)
         for number, name in enumerate(RELEASES, start=1)
         if fnmatchcase(name, pattern)
     ]
 
 
-def _folders(parent: Path) -> Iterator[Listed]:
+def _folders(parent: Path) -> Iterator[ListedRelease]:
     """The checkpoints directly in a folder. A missing folder is an error: an unmounted disk is not an empty folder."""
     with reading_errors(parent):
         children = sorted(entry.path for entry in os.scandir(parent) if not entry.name.startswith("."))
     for path in children:
         files = _stats(path)
         if CONFIG in files:
-            yield Listed(
+            yield ListedRelease(
                 name=path,
                 reference=path,
                 state=digest_of([[name, *stat[:3]] for name, stat in sorted(files.items())]),
@@ -99,7 +99,7 @@ def _stats(folder: str) -> dict[str, tuple[int, int, int]]:
     return {name: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
-def _prefixes(bucket: Bucket) -> Iterator[Listed]:
+def _prefixes(bucket: Bucket) -> Iterator[ListedRelease]:
     """The checkpoints directly below a prefix, from one list of all objects."""
     found: dict[str, dict[str, list[object]]] = {}
     moments: dict[str, int] = {}
@@ -111,7 +111,7 @@ def _prefixes(bucket: Bucket) -> Iterator[Listed]:
                 moments[folder] = int(entry.modified.timestamp())
     for folder, moment in moments.items():
         uri = bucket.under(folder).uri
-        yield Listed(name=uri, reference=uri, state=digest_of(sorted(found[folder].values())), appeared=moment)
+        yield ListedRelease(name=uri, reference=uri, state=digest_of(sorted(found[folder].values())), appeared=moment)
 
 
 def _is_file(name: str) -> bool:

@@ -8,7 +8,7 @@ killed at any moment.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from components.errors import RecycleError, ServiceUnavailable
@@ -16,8 +16,8 @@ from components.store import Store
 from components.watch.judge import Judgement
 from components.watch.ledger import (
     Ledger,
-    Listed,
-    Release,
+    ListedRelease,
+    ReleaseRecord,
     change,
     due,
     natural,
@@ -68,7 +68,7 @@ class Decision:
     """The attempts that it notes as failed, as people are told of them."""
     taken: str
     """Digest of the release that this run took in an earlier try of the tick, empty for none."""
-    candidates: tuple[Listed, ...]
+    candidates: tuple[ListedRelease, ...]
     """What is to be looked at, newest first."""
 
 
@@ -104,7 +104,7 @@ class PollResult:
 
 def decide(
     ledger: Ledger,
-    listing: Sequence[Listed],
+    listing: Sequence[ListedRelease],
     outcomes: Mapping[str, RunOutcome],
     now: int,
     *,
@@ -137,7 +137,7 @@ def decide(
     )
 
 
-def _over(release: Release, outcome: RunOutcome, retry_after_s: int, now: int) -> str:
+def _over(release: ReleaseRecord, outcome: RunOutcome, retry_after_s: int, now: int) -> str:
     """Why a running attempt is taken for failed, empty where it is not."""
     if outcome.over:
         return outcome.over
@@ -146,7 +146,7 @@ def _over(release: Release, outcome: RunOutcome, retry_after_s: int, now: int) -
 
 
 def poll(
-    store: Store, watched: Watched, run: PipelineRun, outcome_of: Callable[[Release], RunOutcome], now: int
+    store: Store, watched: Watched, run: PipelineRun, outcome_of: Callable[[ReleaseRecord], RunOutcome], now: int
 ) -> PollResult:
     """Do one tick.
 
@@ -186,21 +186,18 @@ def poll(
     return found
 
 
-def _dated(ledger: Ledger, listing: list[Listed], location: Location) -> list[Listed]:
+def _dated(ledger: Ledger, listing: list[ListedRelease], location: Location) -> list[ListedRelease]:
     """The listing with dates that it does not have itself, for the likely newest that nobody looked at yet."""
     waiting = [
         one for one in listing if ledger.names[one.name].appeared is None and ledger.status_of(one.name) == "waiting"
     ]
     chosen = sorted(waiting, key=lambda one: natural(one.name), reverse=True)[:MOST_DATED]
     dates = {one.name: location.date_of(one) for one in chosen}
-    return [
-        Listed(name=one.name, reference=one.reference, state=one.state, appeared=dates.get(one.name, one.appeared))
-        for one in listing
-    ]
+    return [replace(one, appeared=dates.get(one.name, one.appeared)) for one in listing]
 
 
 def _take_one(
-    found: PollResult, store: Store, watched: Watched, candidates: Sequence[Listed], run: PipelineRun, now: int
+    found: PollResult, store: Store, watched: Watched, candidates: Sequence[ListedRelease], run: PipelineRun, now: int
 ) -> None:
     until, unreadable = time.monotonic() + LONGEST_LOOK_S, 0
     for number, one in enumerate(candidates):
@@ -221,7 +218,7 @@ def _take_one(
             return
 
 
-def _refuse(found: PollResult, store: Store, key: str, one: Listed, judgement: Judgement) -> None:
+def _refuse(found: PollResult, store: Store, key: str, one: ListedRelease, judgement: Judgement) -> None:
     kind = judgement.refused or "incompatible"
     before = found.ledger.names[one.name]
     after = change(store, key, lambda ledger: refused(ledger, one, kind, judgement.reason))
@@ -232,7 +229,9 @@ def _refuse(found: PollResult, store: Store, key: str, one: Listed, judgement: J
         found.events.append(_event(one.name, kind, judgement.reason))
 
 
-def _take(found: PollResult, store: Store, key: str, one: Listed, content: str, run: PipelineRun, now: int) -> bool:
+def _take(
+    found: PollResult, store: Store, key: str, one: ListedRelease, content: str, run: PipelineRun, now: int
+) -> bool:
     took = False
 
     def step(ledger: Ledger) -> Ledger:

@@ -8,7 +8,7 @@ from components.checkpoints import Checkpoint
 from components.store import open_store
 from components.tracking import Step
 from components.watch.identity import content_of
-from components.watch.ledger import Ledger, Release, change, short, with_done
+from components.watch.ledger import Ledger, ReleaseRecord, change, short, with_done
 from components.watch.webhook import notify
 
 
@@ -43,7 +43,7 @@ def record_recycled(run: Step, recycled: Recycled, *, releases: str, ledger: str
     digest = content_of(target.files)
 
     def step(known: Ledger) -> Ledger:
-        taken = known.releases.get(release) or Release(
+        taken = known.releases.get(release) or ReleaseRecord(
             status="running", since=0, name=target.name, reference=target.uri
         )
         done = taken.model_copy(

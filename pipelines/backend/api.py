@@ -45,7 +45,7 @@ class _Client(kfp.Client):  # type: ignore[misc] # kfp has no types
         return config
 
     def get_kfp_healthz(self, sleep_duration: int = 5) -> kfp_server_api.V2beta1GetHealthzResponse:
-        """Once, and without a word: `Api` asks again and tells what is wrong, the original logs tracebacks."""
+        """Ask once and quietly: `Api` asks again and reports what is wrong; the original logs tracebacks."""
         try:
             return self._healthz_api.healthz_service_get_healthz(_request_timeout=TIMEOUT_S)
         except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError):
@@ -73,12 +73,12 @@ class Api:
             namespace: the user's, where it has many; empty for the one that the client knows.
 
         Raises:
-            RecycleError: it does not answer as KFP does, or has many users and no namespace was given.
+            RecycleError: it does not answer as KFP does, or is in multi-user mode and no namespace was given.
         """
         self._http = client._run_api.api_client
         self.host: str = self._http.configuration.host
         self.namespace = ""
-        """What requests must name; a KFP for one user takes none."""
+        """The namespace that requests must name; empty in single-user mode, which takes none."""
         health = self._health()
         self.ui = os.environ.get(KF_PIPELINES_UI_ENDPOINT_ENV, self.host if "apiServerReady" in health else "")
         """Where people look, empty where that is not known."""
@@ -86,7 +86,7 @@ class Api:
             self.namespace = namespace or client.get_user_namespace()
         if health.get("multi_user") and not self.namespace:
             raise BadParameter(
-                f"the Kubeflow Pipelines at {self.host} has many users, and no namespace was given",
+                f"the Kubeflow Pipelines at {self.host} is in multi-user mode, and no namespace was given",
                 hint="give your profile's with --namespace or KFP_NAMESPACE",
             )
 
@@ -105,7 +105,7 @@ class Api:
         return self._document(self._call("GET", BEGINS + path, query=query))
 
     def find(self, path: str, **query: object) -> dict[str, Any] | None:
-        """The same, or None where there is no such thing."""
+        """What `get` gives, or None where there is no such thing."""
         try:
             return self.get(path, **query)
         except _NotFound:
@@ -142,7 +142,7 @@ class Api:
         return self._document(self._call("POST", BEGINS + path, body=dict(body)))
 
     def upload(self, path: str, file: Path, **query: object) -> dict[str, Any]:
-        """The same with a file."""
+        """Post a file, see `post`."""
         return self._document(self._call("POST", BEGINS + path, query=query, files={"uploadfile": str(file)}))
 
     def delete(self, path: str) -> None:
@@ -256,7 +256,7 @@ def connect(endpoint: str | None, namespace: str) -> Api:
 
     Args:
         endpoint: its address; None to go through the cluster that kubectl uses, or that this runs in.
-        namespace: where it runs, which without an address is kubeflow; with a KFP of many users, theirs.
+        namespace: where it runs, which without an address is kubeflow; with a multi-user KFP, theirs.
 
     Raises:
         RecycleError: there is no KFP to be reached.
@@ -270,7 +270,7 @@ def connect(endpoint: str | None, namespace: str) -> Api:
                 hint=f"give its address with --endpoint or {KF_PIPELINES_ENDPOINT_ENV}, such as http://localhost:8888 "
                 "after `kubectl -n kubeflow port-forward svc/ml-pipeline 8888`",
             ) from None
-    # Each connection that fails is told once, in our words.
+    # A connection that fails is reported once, by us.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
@@ -279,7 +279,8 @@ def connect(endpoint: str | None, namespace: str) -> Api:
     api = Api(client, namespace if namespace != KFP_NAMESPACE else "")
     if not endpoint and not api.namespace and namespace != KFP_NAMESPACE:
         raise BadParameter(
-            f"the Kubeflow Pipelines at {api.host} has one user, whose runs are in {KFP_NAMESPACE}, not in {namespace}",
+            f"the Kubeflow Pipelines at {api.host} is in single-user mode: its runs are in {KFP_NAMESPACE}, not in "
+            f"{namespace}",
             hint="leave --namespace and KFP_NAMESPACE out, or give the address of another with --endpoint",
         )
     return api

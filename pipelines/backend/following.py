@@ -7,7 +7,7 @@ from typing import TypeVar
 from components.errors import ProgramFailed, ServiceUnavailable
 from pipelines.backend.api import Api, NoAnswer
 from pipelines.backend.cluster import Cluster
-from pipelines.backend.models import Run
+from pipelines.backend.models import KfpRun
 from pipelines.backend.node_names import StepState, pod_node, states
 from pipelines.backend.runs import get_run, pipeline_name, step_names_of
 from pipelines.backend.step_log import StepLog
@@ -54,7 +54,7 @@ class _Follower:
         self._waiting: set[tuple[str, str]] = set()
         self._looked_at_pods = time.monotonic()
 
-    def look(self) -> Run:
+    def look(self) -> KfpRun:
         """Ask once how it stands, and tell what is new."""
         run = self._asked(lambda: get_run(self._api, self._run_id))
         if self._names is None:
@@ -65,7 +65,7 @@ class _Follower:
             self._tell_waiting()
         return run
 
-    def result(self, run: Run) -> RunResult:
+    def result(self, run: KfpRun) -> RunResult:
         """What an ended run came to.
 
         Raises:
@@ -89,7 +89,7 @@ class _Follower:
             result.keep(outcome)
         return result
 
-    def _tell(self, run: Run, step: StepState) -> None:
+    def _tell(self, run: KfpRun, step: StepState) -> None:
         if step.place in self._ended:
             return
         if not step.ended:
@@ -111,7 +111,7 @@ class _Follower:
             for note in log.notes:
                 self._say(f"      {note}")
 
-    def _log(self, run: Run, step: StepState) -> StepLog:
+    def _log(self, run: KfpRun, step: StepState) -> StepLog:
         """What a step wrote; nothing where there is no log of it, as of steps that KFP took from its cache."""
         node = None if step.reused else pod_node(run.run_details.task_details, step)
         if node is None:
@@ -131,7 +131,7 @@ class _Follower:
                 self._waiting.add((key, reason))
                 self._say(f"  … {(self._names or {}).get(key, key)} waits: {reason}")
 
-    def _failure(self, run: Run) -> ProgramFailed:
+    def _failure(self, run: KfpRun) -> ProgramFailed:
         failed = next((step for step in self._ended.values() if step.failed), None)
         if run.stopped:
             return ProgramFailed(f"the run {run.run_id} was stopped", hint=f"submit it again: {AGAIN}")

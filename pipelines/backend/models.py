@@ -63,7 +63,7 @@ class RuntimeConfig(_Said):
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
-class Run(_Said):
+class KfpRun(_Said):
     """A run of a pipeline."""
 
     run_id: str
@@ -88,8 +88,8 @@ class Run(_Said):
         return any(change.state in ("CANCELING", "CANCELED") for change in self.state_history)
 
     @property
-    def told_state(self) -> str:
-        """Its state for people."""
+    def shown_state(self) -> str:
+        """The state in a word for people."""
         return "stopped" if self.ended and self.stopped else self.state.lower()
 
     @property

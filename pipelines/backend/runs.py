@@ -11,49 +11,49 @@ from urllib.parse import quote
 from components.errors import BadParameter
 from components.system import text_table
 from pipelines.backend.api import PAGE, Api
-from pipelines.backend.models import Run, Version, VersionReference
+from pipelines.backend.models import KfpRun, Version, VersionReference
 from pipelines.backend.node_names import step_names
 from pipelines.backend.uploading import versions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed:
+class RunEntry:
     """A run in a listing."""
 
-    run: Run
+    run: KfpRun
     pipeline: str
 
     def facts(self) -> dict[str, Any]:
-        """The same for programs."""
+        """The run as one JSON object."""
         return {
             "run_id": self.run.run_id,
             "name": self.run.display_name,
             "pipeline": self.pipeline,
-            "state": self.run.told_state,
+            "state": self.run.shown_state,
             "started": self.run.created_at.isoformat(),
             "seconds": self.run.seconds,
             "parameters": self.run.runtime_config.parameters,
         }
 
 
-def list_runs(api: Api, limit: int) -> list[Listed]:
+def list_runs(api: Api, limit: int) -> list[RunEntry]:
     """The newest runs, the newest first."""
     names = cache(lambda pipeline_id: pipeline_name(api, pipeline_id))
     pages = api.pages("/runs", "runs", size=min(limit, PAGE), owned=True, sort_by="created_at desc")
-    runs = [Run.model_validate(run) for run in islice(pages, limit)]
-    return [Listed(run=run, pipeline=names(run.pipeline_version_reference.pipeline_id)) for run in runs]
+    runs = [KfpRun.model_validate(run) for run in islice(pages, limit)]
+    return [RunEntry(run=run, pipeline=names(run.pipeline_version_reference.pipeline_id)) for run in runs]
 
 
-def listing(listed: Iterable[Listed]) -> str:
-    """The same for people."""
+def listing(listed: Iterable[RunEntry]) -> str:
+    """A table of runs."""
     rows = [("run", "pipeline", "name", "state", "started (UTC)", "took")]
     for one in listed:
         started = one.run.created_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
-        rows.append((one.run.run_id, one.pipeline, one.run.display_name, one.run.told_state, started, _took(one.run)))
+        rows.append((one.run.run_id, one.pipeline, one.run.display_name, one.run.shown_state, started, _took(one.run)))
     return text_table(rows, right=(5,)) if len(rows) > 1 else "No runs yet."
 
 
-def get_run(api: Api, run_id: str) -> Run:
+def get_run(api: Api, run_id: str) -> KfpRun:
     """One run.
 
     Raises:
@@ -62,7 +62,7 @@ def get_run(api: Api, run_id: str) -> Run:
     found = api.find(f"/runs/{quote(run_id, safe='')}")
     if found is None:
         raise BadParameter(f"{api.host} has no run {run_id!r}", hint="choose one of `recycle runs`")
-    return Run.model_validate(found)
+    return KfpRun.model_validate(found)
 
 
 def stop_run(api: Api, run_id: str) -> bool:
@@ -79,7 +79,7 @@ def pipeline_name(api: Api, pipeline_id: str) -> str:
     return str((found or {}).get("display_name", ""))
 
 
-def step_names_of(api: Api, run: Run) -> dict[str, str]:
+def step_names_of(api: Api, run: KfpRun) -> dict[str, str]:
     """The steps of a run's pipeline, see `step_names`; none where its version is gone."""
     return step_names(_spec(api, run.pipeline_version_reference))
 
@@ -92,7 +92,7 @@ def _spec(api: Api, reference: VersionReference) -> dict[str, Any]:
     return Version.model_validate(found).spec if found else {}
 
 
-def _took(run: Run) -> str:
+def _took(run: KfpRun) -> str:
     seconds = run.seconds if run.ended else (datetime.now(UTC) - run.created_at).total_seconds()
     minutes, rest = divmod(int(seconds or 0), 60)
     hours, minutes = divmod(minutes, 60)

@@ -36,7 +36,7 @@ class Scheduled:
 
     @property
     def next_run(self) -> datetime | None:
-        """When it comes due, in UTC; None where it is paused, or where this cannot be told."""
+        """When it comes due, in UTC; None where it is paused, or where its expression is not one of ours."""
         cron = self.recurring.trigger.cron_schedule
         if not self.recurring.enabled or cron is None or not cron.cron.startswith("0 "):
             return None
@@ -46,7 +46,7 @@ class Scheduled:
             return None
 
     def facts(self) -> dict[str, Any]:
-        """The same for programs."""
+        """The schedule as one JSON object."""
         return {
             "name": self.recurring.display_name,
             "id": self.recurring.recurring_run_id,
@@ -68,9 +68,9 @@ def create(
         pipeline: which; KFP must have it.
         cron: when, in UTC.
         parameters: all of them, so that a later version's defaults change nothing.
-        name: the schedule's.
-        experiment: that its runs are in.
-        replace: whether it takes the place of those of that name.
+        name: of the schedule.
+        experiment: the KFP experiment of its runs.
+        replace: whether schedules of that name are deleted once this one is made.
 
     Raises:
         OutputConflict: there is a schedule of that name.
@@ -117,7 +117,7 @@ def taking_newest(api: Api, pipeline_id: str) -> list[RecurringRun]:
 
 
 def listing(schedules: Iterable[Scheduled]) -> str:
-    """The same for people."""
+    """A table of schedules."""
     rows = [("name", "pipeline", "when (UTC)", "state", "next (UTC)")]
     for one in schedules:
         state = "on" if one.recurring.enabled else "paused"
@@ -131,7 +131,7 @@ def change(api: Api, name: str, action: str) -> None:
 
     Args:
         api: where.
-        name: the schedule's, or its id.
+        name: of the schedule, or its id.
         action: which of them.
 
     Raises:
@@ -145,11 +145,11 @@ def change(api: Api, name: str, action: str) -> None:
     if not found:
         known = ", ".join(sorted(one.display_name for one in schedules)) or "there are none"
         raise BadParameter(f"there is no schedule {name!r}", hint=f"choose one of `recycle schedule list`: {known}")
-    place = f"/recurringruns/{found[0].recurring_run_id}"
+    path = f"/recurringruns/{found[0].recurring_run_id}"
     if action == "delete":
-        api.delete(place)
+        api.delete(path)
     else:
-        api.post(f"{place}:{action}", {})
+        api.post(f"{path}:{action}", {})
 
 
 def _all(api: Api) -> Iterable[RecurringRun]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.backend.api import Api
-from pipelines.backend.models import Run
+from pipelines.backend.models import KfpRun
 from pipelines.backend.uploading import Compiled, Uploaded, upload
 
 EQUALS = 1
@@ -18,11 +18,11 @@ EQUALS = 1
 class Submitted:
     """A run that KFP has taken."""
 
-    run: Run
+    run: KfpRun
     uploaded: Uploaded
 
     def facts(self, api: Api) -> dict[str, Any]:
-        """The same for programs."""
+        """The run as one JSON object."""
         return {
             "run_id": self.run.run_id,
             "name": self.run.display_name,
@@ -48,7 +48,7 @@ def submit(api: Api, pipeline: Compiled, parameters: Mapping[str, Any], *, exper
         },
         "runtime_config": {"parameters": dict(parameters)},
     }
-    return Submitted(run=Run.model_validate(api.post("/runs", body)), uploaded=uploaded)
+    return Submitted(run=KfpRun.model_validate(api.post("/runs", body)), uploaded=uploaded)
 
 
 def experiment_id(api: Api, name: str) -> str:

@@ -279,7 +279,7 @@ def show_run(run: str, endpoint: str | None, namespace: str, as_json: bool) -> N
     api = connect(endpoint, namespace)
     found = get_run(api, run)
     if not as_json:
-        click.echo(f"{found.display_name} · {found.told_state}")
+        click.echo(f"{found.display_name} · {found.shown_state}")
     with _continues_after_interrupt(run, as_json=as_json):
         _follow(api, run, _cluster(namespace), as_json=as_json)
 

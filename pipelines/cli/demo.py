@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ModelScores:
     """One model of the demo's table; scores in [0, 1]."""
 
     model: str
@@ -33,8 +33,8 @@ def run_demo(say: Say, show: Callable[[dict[str, Any]], None] | None) -> None:
     """Make the releases, recycle the fine-tune, then try the same diff vector where it cannot work.
 
     Args:
-        say: told what happens.
-        show: given everything at the end as one object, instead of the table.
+        say: gets each line about what happens.
+        show: gets everything at the end as one object, instead of the table.
     """
     started = time.monotonic()
     say("Making three releases of a tiny model: release-1, release-2 and the same world from another seed.")
@@ -67,7 +67,7 @@ def run_demo(say: Say, show: Callable[[dict[str, Any]], None] | None) -> None:
             }
         )
         return
-    _tell(say, rows, findings, seconds | {"all of it": round(time.monotonic() - started, 1)}, main)
+    _show(say, rows, findings, seconds | {"all of it": round(time.monotonic() - started, 1)}, main)
 
 
 def make_releases(say: Say) -> float:
@@ -111,7 +111,7 @@ def _parameters(pipeline: str, *assignments: str) -> dict[str, Any]:
     return parse_parameters(pipeline, ("model_name=demo", *assignments))
 
 
-def _rows(main: Mapping[str, Any], control: Mapping[str, Any]) -> list[Row]:
+def _rows(main: Mapping[str, Any], control: Mapping[str, Any]) -> list[ModelScores]:
     found = [
         ("release 1 fine-tuned", main["scores of source fine-tuned"]),
         ("release 2, bare", main["scores of target base"]),
@@ -119,10 +119,10 @@ def _rows(main: Mapping[str, Any], control: Mapping[str, Any]) -> list[Row]:
         ("release 2 fine-tuned directly", main["scores of target fine-tuned"]),
         ("control: other seed's release 2 + Δ", control["scores of recycled"]),
     ]
-    return [Row(model=model, new=scores[NEW], old=scores[OLD]) for model, scores in found]
+    return [ModelScores(model=model, new=scores[NEW], old=scores[OLD]) for model, scores in found]
 
 
-def _findings(rows: list[Row], main: RunResult, control: RunResult) -> list[str]:
+def _findings(rows: list[ModelScores], main: RunResult, control: RunResult) -> list[str]:
     tuned, bare, recycled, direct, unrelated = rows
     warned = _warned(control.outcome) and not _warned(main.outcome)
     return [
@@ -149,7 +149,9 @@ def _warned(outcome: Mapping[str, Any]) -> bool:
     return bool(outcome["warning"])
 
 
-def _tell(say: Say, rows: list[Row], findings: list[str], seconds: Mapping[str, float], main: RunResult) -> None:
+def _show(
+    say: Say, rows: list[ModelScores], findings: list[str], seconds: Mapping[str, float], main: RunResult
+) -> None:
     say("\nStrict accuracy on questions held out from all fine-tuning:\n")
     say(f"  {'':52}{'new facts':>10}{'old facts':>11}")
     for row in rows:

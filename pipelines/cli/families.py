@@ -7,12 +7,12 @@ from components.system import text_table
 
 
 def facts() -> dict[str, Any]:
-    """Every family with its releases and published transfers by full name, for programs."""
+    """Every family with its releases and published transfers by full name, as one JSON object."""
     return {family.name: _facts(family) for family in families().values()}
 
 
 def listing() -> str:
-    """The same for people."""
+    """Every family as text, with a table of its releases and one of its transfers."""
     return "\n\n".join(_text(family) for family in families().values())
 
 

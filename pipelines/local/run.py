@@ -1,4 +1,4 @@
-"""`recycle run`: a pipeline on this machine, told as people want to read it."""
+"""`recycle run`: a pipeline on this machine, shown as people want to read it."""
 
 import json
 import os
@@ -42,11 +42,11 @@ class RunResult:
     steps: list[dict[str, Any]] = field(default_factory=list)
     """Name, state and seconds of each step, in order; seconds count from the end of the one before."""
     outcome: dict[str, Any] = field(default_factory=dict)
-    """What the steps say of themselves: table, passed, reason, report, model, version, aliases, uri."""
+    """What the steps report: table, passed, reason, report, model, version, aliases, uri."""
     log: str = ""
 
     def lines(self) -> list[str]:
-        """What it came to, for people; each line only where some step said so."""
+        """The result for people, without the lines that no step reported anything for."""
         out = self.outcome
         found = [out["table"], ""] if "table" in out else []
         if "watch" in out:
@@ -54,9 +54,7 @@ class RunResult:
         if "passed" in out:
             found.append(f"Gate {'passed' if out['passed'] else 'FAILED'}: {out['reason']}")
         if "model" in out:
-            found.append(
-                f"Registered: {out['model']} version {out['version']} as {', '.join(out['aliases']) or 'nothing more'}"
-            )
+            found.append(f"Registered: {out['model']} version {out['version']} {_aliases(out)}")
             found.append(f"Weights:    {out['uri']}")
         if "report" in out:
             found.append(f"Report:     {out['report']}")
@@ -65,13 +63,13 @@ class RunResult:
         if CHOSEN_SCALE in out:
             verdict, made = out["comparison at the chosen scale"], out[CHOSEN_SCALE]
             found += [
-                f"There:      gate {'passed' if verdict['passed'] else 'FAILED'}: {verdict['reason']}",
-                f"            {made['model']} version {made['version']} as {', '.join(made['aliases'])}: {made['uri']}",
+                f"At that scale: gate {'passed' if verdict['passed'] else 'FAILED'}: {verdict['reason']}",
+                f"            {made['model']} version {made['version']} {_aliases(made)}: {made['uri']}",
             ]
         return [*found, f"Took {self.seconds:.0f} s."]
 
     def keep(self, outcome: Mapping[str, Any]) -> None:
-        """Take in what a step says of itself."""
+        """Take in what a step reports."""
         # Of two comparisons, the one with more models says all that the other does.
         if len(outcome.get("metrics", ())) >= len(self.outcome.get("metrics", ())) or "metrics" not in outcome:
             self.outcome.update(outcome)
@@ -79,6 +77,11 @@ class RunResult:
     def to_json(self) -> str:
         """One machine-readable object."""
         return json.dumps(self.__dict__, ensure_ascii=False, indent=2, default=str)
+
+
+def _aliases(registered: Mapping[str, Any]) -> str:
+    aliases = registered["aliases"]
+    return f"as {', '.join(aliases)}" if aliases else "without an alias"
 
 
 def _watched(watch: Mapping[str, Any], recorded: str) -> str:
@@ -91,10 +94,10 @@ def _watched(watch: Mapping[str, Any], recorded: str) -> str:
 
 
 def run_pipeline(name: str, parameters: Mapping[str, Any], say: Callable[[str], None]) -> RunResult:
-    """Run a pipeline here, telling each step as it starts and ends.
+    """Run a pipeline here, and show each step as it starts and ends.
 
     Raises:
-        BadParameter: a value cannot be; nothing was started.
+        BadParameter: a value is not valid; nothing was started.
         RecycleError: a step failed; the message says which, why and what to do.
         KeyboardInterrupt: the user stopped it.
     """
@@ -104,7 +107,7 @@ def run_pipeline(name: str, parameters: Mapping[str, Any], say: Callable[[str], 
     with disk_errors(folder):
         folder.mkdir(parents=True)
     result = RunResult(pipeline=name, run_id=run_id, parameters=parameters, log=str(folder / "log.txt"))
-    follower = _Follower(result, say)
+    reader = _EventReader(result, say)
     command = [sys.executable, "-m", "pipelines.local.worker", name, str(folder / "artifacts"), json.dumps(parameters)]
     environment = QUIET | {
         "RECYCLE_RUN_ID": run_id,
@@ -113,24 +116,24 @@ def run_pipeline(name: str, parameters: Mapping[str, Any], say: Callable[[str], 
     }
     say(f"{name} · run {run_id} · log {_short(folder / 'log.txt')}")
     try:
-        run_program(command, log=folder / "log.txt", env=environment, on_line=follower.line)
+        run_program(command, log=folder / "log.txt", env=environment, on_line=reader.line)
     except ProgramFailed as error:
-        if follower.killed:
+        if reader.killed:
             with suppress(ServiceUnavailable):  # why the run ended matters more
-                close_run(run_id, follower.killed)
-        raise follower.failure(error) from None
-    result.seconds = follower.elapsed()
+                close_run(run_id, reader.killed)
+        raise reader.failure(error) from None
+    result.seconds = reader.elapsed()
     _keep_report(result, folder)
     return result
 
 
-class _Follower:
+class _EventReader:
     """Reads the steps' events out of the worker's output."""
 
     def __init__(self, result: RunResult, say: Callable[[str], None]) -> None:
         self._result = result
         self._say = say
-        self._started = self._mark = time.monotonic()
+        self._started = self._last_end = time.monotonic()
         self._running = self._killed = ""
         self._failure: RecycleError | None = None
 
@@ -146,8 +149,8 @@ class _Follower:
 
     def line(self, line: str) -> None:
         """Take one line of output."""
-        _, mark, event = line.partition(EVENT_MARK)
-        if mark:
+        _, prefix, event = line.partition(EVENT_MARK)
+        if prefix:
             self._event(json.loads(event))
 
     def _event(self, event: dict[str, Any]) -> None:
@@ -158,7 +161,7 @@ class _Follower:
             self._say(f"  → {name}")
             return
         now = time.monotonic()
-        seconds, self._mark = round(now - self._mark, 1), now
+        seconds, self._last_end = round(now - self._last_end, 1), now
         self._running = ""
         self._result.steps.append({"step": name, "state": kind, "seconds": seconds})
         if kind == "ended":
@@ -176,7 +179,7 @@ class _Follower:
             return self._failure
         if self.killed:
             return ProgramFailed(self.killed, hint=self._next("free some memory"))
-        return ProgramFailed(f"the run ended without a word: {error.problem}", hint=self._next(error.hint))
+        return ProgramFailed(f"the run ended without a reason of its own: {error.problem}", hint=self._next(error.hint))
 
     def _next(self, hint: str) -> str:
         return (

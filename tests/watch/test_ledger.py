@@ -19,8 +19,8 @@ from components.watch.ledger import (
     LONGEST_WAIT_S,
     Discovery,
     Ledger,
-    Listed,
-    Release,
+    ListedRelease,
+    ReleaseRecord,
     change,
     due,
     natural,
@@ -49,7 +49,7 @@ def store(request, tmp_path, monkeypatch):
 
 
 def listed(name, state="1", appeared=None):
-    return Listed(name=name, reference=f"ref-{name}", state=state, appeared=appeared)
+    return ListedRelease(name=name, reference=f"ref-{name}", state=state, appeared=appeared)
 
 
 def take(ledger, one, digest, now=0, run="run"):
@@ -137,7 +137,7 @@ class TestAttempts:
         one = listed("a")
         ledger, _ = take(with_seen(Ledger(), [one], 0), one, "content")
         assert with_failed(ledger, {"content": ("another", "why")}, HOUR, 1) is ledger
-        done = Release(status="done", since=1, name="a", reference="ref-a", run="run")
+        done = ReleaseRecord(status="done", since=1, name="a", reference="ref-a", run="run")
         assert (
             with_failed(with_done(ledger, "content", "content", done), {"content": ("run", "why")}, HOUR, 1).releases[
                 "content"
@@ -149,7 +149,7 @@ class TestAttempts:
         one = listed("a")
         ledger, _ = take(with_seen(Ledger(), [one], 0), one, "content")
         ledger = with_failed(ledger, {"content": ("run", "broken off")}, HOUR, 1)
-        done = Release(status="done", since=2, name="a", reference="ref-a", run="run")
+        done = ReleaseRecord(status="done", since=2, name="a", reference="ref-a", run="run")
         ledger = with_done(ledger, "content", "content", done)
         assert due(ledger, [one], 10**12) == []
 
@@ -172,7 +172,9 @@ class TestAttempts:
     def test_files_that_were_replaced_after_they_were_taken_are_what_is_done_and_the_others_are_due(self):
         one = listed("a")
         ledger, _ = take(with_seen(Ledger(), [one], 0), one, "content")
-        ledger = with_done(ledger, "content", "other", Release(status="done", since=2, name="a", reference="ref-a"))
+        ledger = with_done(
+            ledger, "content", "other", ReleaseRecord(status="done", since=2, name="a", reference="ref-a")
+        )
         assert set(ledger.releases) == {"other"}
         assert due(ledger, [one], 3) == [one]
 
@@ -235,7 +237,7 @@ class Ticks(RuleBasedStateMachine):
     def ends_well(self, number):
         if self.attempts:
             attempt = self.attempts.pop(number % len(self.attempts))
-            done = Release(status="done", since=self.now, name="x", reference="x", run=attempt.run)
+            done = ReleaseRecord(status="done", since=self.now, name="x", reference="x", run=attempt.run)
             self.ledger = with_done(self.ledger, attempt.digest, attempt.content, done)
             self.done.append(attempt.content)
 
@@ -308,7 +310,9 @@ class TestInTheStore:
                 for name, n in names.items()
             },
             releases={
-                f"{n:064x}": Release(status="done", since=10**9, name="n" * 40, reference="r" * 80, reason="w" * 200)
+                f"{n:064x}": ReleaseRecord(
+                    status="done", since=10**9, name="n" * 40, reference="r" * 80, reason="w" * 200
+                )
                 for n in range(100)
             },
         )

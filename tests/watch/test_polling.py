@@ -13,7 +13,7 @@ from components.watch import judge as judging
 from components.watch import polling
 from components.watch.find import check_watch
 from components.watch.judge import Judgement, judge, open_subject
-from components.watch.ledger import Ledger, Listed, read_ledger, with_seen
+from components.watch.ledger import Ledger, ListedRelease, read_ledger, with_seen
 from components.watch.ledger import taken as taken_by
 from components.watch.locations import Location, open_location
 from components.watch.page import markdown
@@ -280,7 +280,7 @@ def test_dates_that_cost_a_request_are_asked_for_once_and_for_a_few(world, watch
         asked.append(one.name)
         return {"r0": 300, "r1": 200, "r2": 100}[one.name.rsplit("/")[-1]]
 
-    undated = [Listed(name=o.name, reference=o.reference, state=o.state) for o in place.listed()]
+    undated = [ListedRelease(name=o.name, reference=o.reference, state=o.state) for o in place.listed()]
     dated = Location(listed=lambda: undated, date_of=date_of)
     assert [taken(watch(location=dated)) for _ in range(3)] == ["r0", "r1", "r2"]
     assert len(asked) == 3
@@ -412,7 +412,7 @@ class TestDeciding:
     NOW = 20 * HOUR
 
     def decided(self, outcomes, *, run="second", now=NOW):
-        one = Listed(name="r1", reference="r1", state="1")
+        one = ListedRelease(name="r1", reference="r1", state="1")
         ledger, _ = taken_by(with_seen(Ledger(), [one], 0), one, "content", now=0, run="first", tracked="mlflow")
         return decide(ledger, [one], outcomes, now, run=PipelineRun(id=run, tracked=""), retry_after_s=12 * HOUR)
 

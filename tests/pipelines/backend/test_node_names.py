@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import yaml
 
-from pipelines.backend.models import Child, Run
+from pipelines.backend.models import Child, KfpRun
 from pipelines.backend.node_names import node_names, pod_node, states, step_names, step_of_node
 from pipelines.backend.uploading import compiled
 from pipelines.parts.catalogue import PIPELINES
@@ -17,7 +17,7 @@ NAMES = step_names(RECORDED["skeleton"])
 
 
 def tasks_of(name):
-    return Run.model_validate(RECORDED["runs"][name]).run_details.task_details
+    return KfpRun.model_validate(RECORDED["runs"][name]).run_details.task_details
 
 
 @pytest.mark.parametrize("name", RECORDED["runs"])

@@ -274,7 +274,7 @@ class TestARun:
 
     def test_a_kfp_of_many_users_is_told_whose_it_is(self, kfp):
         kfp.multi_user = True
-        refused("submit", "recycle", told=["many users", "--namespace"], code=2)
+        refused("submit", "recycle", told=["multi-user mode", "--namespace"], code=2)
         recycle("submit", "recycle", "--namespace", "ada")
         assert "recycle" in recycle("runs", "--namespace", "ada")
 

@@ -184,5 +184,5 @@ class TestThroughTheKubeconfig:
     def test_not_in_another_namespace(self, kubernetes):
         result = CliRunner().invoke(main, ["runs", "--namespace", "elsewhere"], catch_exceptions=False)
         assert result.exit_code == 2
-        assert "has one user, whose runs are in kubeflow, not in elsewhere" in result.output
+        assert "in single-user mode: its runs are in kubeflow, not in elsewhere" in result.output
         assert "What to do:" in result.output
