@@ -3,12 +3,21 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    RootModel,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from components import settings
 from components.checkpoints import digest_of
 from components.definitions import load_definition
-from components.errors import BadParameter
+from components.errors import BadParameter, describe_validation
 from components.evaluate.local_data import check_local_data
 from components.system import sha256_file
 
@@ -128,7 +137,40 @@ class OlmesDefinition(BaseModel):
     settings: OlmesSettings
 
 
-class Definition(RootModel[Annotated[LmEvalDefinition | OlmesDefinition, Field(discriminator="harness")]]):
+class ExtendingDefinition(BaseModel):
+    """The content of the YAML file of a suite that asks another one's tasks, but fewer questions or in another way."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    description: str
+    extends: str
+    """Name of the other suite, or the path of its YAML file, relative to this one."""
+    limits: dict[str, int] = {}
+    """By name of a task of OLMES, the limit that it has here."""
+    settings: dict[str, Any] = {}
+    """Settings that differ from the other suite's."""
+
+
+NO_HARNESS = "harness is not one of 'lm-eval', 'olmes'"
+
+
+def _kind_of(content: object) -> str | None:
+    return None if not isinstance(content, dict) else "extending" if "extends" in content else content.get("harness")
+
+
+class Definition(
+    RootModel[
+        Annotated[
+            Annotated[LmEvalDefinition, Tag("lm-eval")]
+            | Annotated[OlmesDefinition, Tag("olmes")]
+            | Annotated[ExtendingDefinition, Tag("extending")],
+            Discriminator(
+                _kind_of, custom_error_type="harness", custom_error_message="harness is not one of 'lm-eval', 'olmes'"
+            ),
+        ]
+    ]
+):
     """The content of a suite's YAML file."""
 
 
@@ -162,8 +204,7 @@ def load_suite(name_or_path: str) -> Suite:
     Raises:
         BadParameter: there is none, it is not a suite, or a folder that it names is not there or not what it must be.
     """
-    loaded, path = load_definition("evaluation suite", name_or_path, Definition)
-    definition = loaded.root
+    definition, path = _resolved(name_or_path, seen=())
     names = [task.name for task in definition.tasks]
     if len(set(names)) < len(names):
         raise BadParameter(f"{path} names a task twice", hint="name each task once")
@@ -174,6 +215,31 @@ def load_suite(name_or_path: str) -> Suite:
     folder, working_folder = _folders(path, definition)
     named = {"tasks": folder} if folder else {}
     return LmEvalSuite(**content, folder=folder, working_folder=working_folder, digest=_digest(content, named))
+
+
+def _resolved(name_or_path: str, seen: tuple[Path, ...]) -> tuple[LmEvalDefinition | OlmesDefinition, Path]:
+    """A definition that extends no other any more, and the YAML file to which the folders in it are relative."""
+    loaded, path = load_definition("evaluation suite", name_or_path, Definition)
+    own = loaded.root
+    if not isinstance(own, ExtendingDefinition):
+        return own, path
+    if path in seen:
+        raise BadParameter(f"the suite {path} extends itself", hint="correct `extends`")
+    beside = path.parent / own.extends
+    other, origin = _resolved(str(beside) if beside.is_file() else own.extends, (*seen, path))
+    unknown = own.limits.keys() - {task.name for task in other.tasks}
+    if unknown:
+        raise BadParameter(f"{path} limits {min(unknown)}, which {own.extends} has not", hint="correct `limits`")
+    content = other.model_dump() | {"name": own.name, "description": own.description}
+    content["settings"] |= own.settings
+    for task in content["tasks"]:
+        task |= {"limit": own.limits[task["name"]]} if task["name"] in own.limits else {}
+    try:
+        return type(other).model_validate(content), origin
+    except ValidationError as error:
+        raise BadParameter(
+            f"{path} is not an evaluation suite: {describe_validation(error)}", hint=f"compare it with {own.extends}"
+        ) from None
 
 
 def _data(path: Path, relative: str) -> Path:

@@ -14,20 +14,20 @@ from components.errors import BadCheckpoint
 CONFIG = "config.json"
 
 
-def make_view(checkpoint: Path, view: Path) -> None:
-    """Fill the new folder `view` with links to the files of `checkpoint`, and repair the two that need it.
+def make_transformers4_copy(checkpoint: Path, copy: Path) -> None:
+    """Fill the new folder `copy` with links to the files of `checkpoint`, and repair the two that need it.
 
     Raises:
         BadCheckpoint: its config says something that transformers 4 has no words for, or is not JSON.
     """
-    view.mkdir()
+    copy.mkdir()
     repairs = {CONFIG: repair_config, TOKENIZER_CONFIG: repair_tokenizer_config}
     for path in sorted(checkpoint.iterdir()):
         if path.name in repairs:
             written = _read(path)
-            (view / path.name).write_text(json.dumps(repairs[path.name](written), indent=2), encoding="utf-8")
+            (copy / path.name).write_text(json.dumps(repairs[path.name](written), indent=2), encoding="utf-8")
         elif path.is_file():
-            (view / path.name).symlink_to(path.resolve())
+            (copy / path.name).symlink_to(path.resolve())
 
 
 def has_chat_template(checkpoint: Path) -> bool:

@@ -31,6 +31,9 @@ from .retries import RetryPolicy as RetryPolicy
 from .retries import retry as retry
 from .secrets import masker as masker
 from .secrets import without_passwords as without_passwords
+from .symptoms import GENERAL as GENERAL
+from .symptoms import Symptom as Symptom
+from .symptoms import diagnose as diagnose
 from .text import clean_text as clean_text
 from .text import escape_markdown as escape_markdown
 from .text import one_line as one_line

@@ -233,3 +233,46 @@ class TestLocalData:
         shutil.rmtree(tmp_path / "gsm8k")
         with pytest.raises(BadParameter, match="is not there"):
             load_suite(str(tmp_path / "own.yaml"))
+
+
+class TestExtending:
+    @pytest.fixture
+    def extending(self, own, tmp_path):
+        """Loads a suite in a folder of its own that extends the changeable demo suite."""
+        own()
+        path = tmp_path / "mine" / "quick.yaml"
+        path.parent.mkdir()
+
+        def load(**content):
+            given = {"name": "quick", "description": "Few.", "extends": "../suites/demo.yaml"} | content
+            path.write_text(yaml.safe_dump(given))
+            return load_suite(str(path))
+
+        return load
+
+    def test_only_what_it_says_is_different(self, extending, tmp_path):
+        demo, quick = load_suite(str(tmp_path / "suites" / "demo.yaml")), extending(settings={"limit": 3})
+        assert (quick.name, quick.description, quick.settings.limit) == ("quick", "Few.", 3)
+        assert (quick.tasks, quick.folder) == (demo.tasks, demo.folder)
+        assert quick.settings == demo.settings.model_copy(update={"limit": 3})
+        assert quick.digest != demo.digest
+
+    def test_one_that_ships_can_be_extended_by_name(self, extending):
+        suite = extending(extends="olmes-base-quick", limits={"gpqa": 7})
+        assert [task.limit for task in suite.tasks] == [4, 200, 200, 30, 200, 7]
+
+    @pytest.mark.parametrize(
+        ("changes", "complaint"),
+        [
+            ({"extends": "quick.yaml"}, "extends itself"),
+            ({"extends": "nothing"}, "there is no evaluation suite 'nothing'"),
+            ({"extends": "olmes-base", "limits": {"gpqq": 7}}, "limits gpqq, which olmes-base has not"),
+            ({"extends": "olmes-base", "limits": {"gpqa": 0}}, r"tasks\.5\.limit"),
+            ({"limits": {"demo_new_facts": 5}}, "Extra inputs"),
+            ({"settings": {"sed": 1}}, r"settings\.sed"),
+            ({"tasks": []}, "tasks"),
+        ],
+    )
+    def test_what_it_may_not_say(self, extending, changes, complaint):
+        with pytest.raises(BadParameter, match=complaint):
+            extending(**changes)

@@ -3,7 +3,12 @@ import json
 import pytest
 
 from components.errors import BadCheckpoint
-from components.evaluate.transformers4 import has_chat_template, make_view, repair_config, repair_tokenizer_config
+from components.evaluate.transformers4 import (
+    has_chat_template,
+    make_transformers4_copy,
+    repair_config,
+    repair_tokenizer_config,
+)
 from tests.support.tinymodels import make_checkpoint
 
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
@@ -49,7 +54,7 @@ def test_weights_are_linked_and_the_checkpoint_is_untouched(tmp_path):
     (model / "config.json").write_text(json.dumps(config | {"rope_parameters": {"rope_theta": 5e5}}))
     before = {path.name: path.read_bytes() for path in model.iterdir()}
     view = tmp_path / "view"
-    make_view(model, view)
+    make_transformers4_copy(model, view)
     assert {path.name for path in view.iterdir()} == before.keys()
     links = {path.name for path in view.iterdir() if path.is_symlink()}
     assert before.keys() - links == {"config.json", "tokenizer_config.json"}
@@ -62,7 +67,7 @@ def test_a_damaged_config(tmp_path):
     model = make_checkpoint(tmp_path / "model")
     (model / "config.json").write_text("[")
     with pytest.raises(BadCheckpoint, match="not a JSON object"):
-        make_view(model, tmp_path / "view")
+        make_transformers4_copy(model, tmp_path / "view")
 
 
 def test_a_chat_template_in_either_place(tmp_path):

@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from components.evaluate.transformers4 import make_view
+from components.evaluate.transformers4 import make_transformers4_copy
 from tests.support.olmes_checkout import PYTHON, needs_olmes
 from tests.support.tinymodels import make_checkpoint
 
@@ -65,7 +65,7 @@ def test_the_view_gives_the_logits_of_version_5_and_the_checkpoint_itself_does_n
     with torch.no_grad():
         truth = model.float()(torch.tensor([IDS])).logits[0].numpy()
     view = tmp_path / "view"
-    make_view(saved, view)
+    make_transformers4_copy(saved, view)
     ours, tokens = logits_in_version_4(view)
     theirs, _ = logits_in_version_4(saved, tokenizer="none")
     assert np.abs(ours - truth).max() < 1e-4 * np.abs(truth).max()

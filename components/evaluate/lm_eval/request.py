@@ -39,7 +39,7 @@ def backend() -> tuple[Backend, int]:
     return ("vllm", gpus) if gpus else ("hf", 0)
 
 
-def runs(suite: LmEvalSuite) -> tuple[tuple[LmEvalTask, ...], ...]:
+def group_tasks(suite: LmEvalSuite) -> tuple[tuple[LmEvalTask, ...], ...]:
     """The suite's tasks by the length that the model is loaded for, in the order in which each first comes."""
     groups: dict[int | None, list[LmEvalTask]] = {}
     for task in suite.tasks:

@@ -15,7 +15,7 @@ ModelType = Literal["vllm", "hf"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class OlmesRun:
     """Tasks that one start of OLMES answers, because they load the model in the same way."""
 
     model_type: ModelType
@@ -23,7 +23,7 @@ class Run:
     tasks: tuple[OlmesTask, ...]
 
 
-def runs(suite: OlmesSuite, *, vllm: bool) -> tuple[Run, ...]:
+def group_tasks(suite: OlmesSuite, *, vllm: bool) -> tuple[OlmesRun, ...]:
     """The suite's tasks by the way they load the model, in the order in which each way first comes.
 
     Args:
@@ -34,13 +34,13 @@ def runs(suite: OlmesSuite, *, vllm: bool) -> tuple[Run, ...]:
     for task in suite.tasks:
         groups.setdefault((task.model_type if vllm else "hf", task.max_length), []).append(task)
     return tuple(
-        Run(model_type=model_type, max_length=max_length, tasks=tuple(tasks))
+        OlmesRun(model_type=model_type, max_length=max_length, tasks=tuple(tasks))
         for (model_type, max_length), tasks in groups.items()
     )
 
 
 def command(
-    run: Run,
+    run: OlmesRun,
     *,
     python: Path,
     model: Path,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import ProgramFailed
-from components.evaluate.olmes.command import Run
+from components.evaluate.olmes.command import OlmesRun
 from components.evaluate.suite import OlmesTask
 from components.judging import Sample, TaskScore, Weighted
 
@@ -29,7 +29,7 @@ class Subtask:
 
 
 def read_run(
-    run: Run, *, output: Path, model: Path, subtasks: Mapping[str, Sequence[str]]
+    run: OlmesRun, *, output: Path, model: Path, subtasks: Mapping[str, Sequence[str]]
 ) -> tuple[tuple[TaskScore, ...], tuple[Sample, ...]]:
     """Read scores and samples of every task of a run.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from components.errors import BadParameter, ProgramFailed, RecycleError
 from components.finetune.open_instruct.command import MARK
+from components.system import GENERAL, Symptom, diagnose
 
 LOG_EVERY_SECONDS = 5.0
 
@@ -18,43 +19,18 @@ Report = Callable[[int, dict[str, float]], None]
 Note = Callable[[Mapping[str, object]], None]
 
 SYMPTOMS = (
-    (
-        re.compile(r"out of memory|OutOfMemoryError|can't allocate memory|Cannot allocate memory", re.IGNORECASE),
-        "it ran out of memory",
-        "use more or larger GPUs, or shorten max_sequence_length in a recipe of your own",
+    *GENERAL,
+    Symptom(
+        pattern=r"Some specified arguments are not used|unrecognized arguments|error: argument ",
+        meaning="it does not take the arguments that this version of Recycle gives",
+        hint="check out the commit of Open-Instruct that Recycle was tested with",
     ),
-    (
-        re.compile(r"exitcode\s*:\s*-9\b|Signal 9 \(SIGKILL\)"),
-        "one of its processes was killed (SIGKILL), likely because the machine ran out of memory",
-        "give the step more memory, and run it again: it goes on from its last complete checkpoint",
-    ),
-    (
-        re.compile(r"NCCL (error|WARN|failure)|ncclSystemError|ncclUnhandledCudaError|ncclRemoteError"),
-        "the GPUs could not talk to each other (NCCL)",
-        "look for NCCL in its output; a container needs enough /dev/shm",
-    ),
-    (
-        re.compile(r"Some specified arguments are not used|unrecognized arguments|error: argument "),
-        "it does not take the arguments that this version of Recycle gives",
-        "check out the commit of Open-Instruct that Recycle was tested with",
-    ),
-    (
-        re.compile(r"No examples left after transformation"),
-        "no conversation has an answer within the sequence length",
-        "raise max_sequence_length in a recipe of your own, or give shorter conversations",
-    ),
-    (
-        re.compile(r"No space left on device"),
-        "the disk is full",
-        "free some space: a checkpoint takes about 14 bytes a parameter, and two are there for a moment",
-    ),
-    (
-        re.compile(r"^(\[rank\d+\]: )?ModuleNotFoundError: "),
-        "its environment lacks a package",
-        "install that into the environment, as Open-Instruct's requirements have it",
+    Symptom(
+        pattern=r"No examples left after transformation",
+        meaning="no conversation has an answer within the sequence length",
+        hint="raise max_sequence_length in a recipe of your own, or give shorter conversations",
     ),
 )
-"""What the output of a failed run has in it, what that means, and what to do; the first that is found counts."""
 
 LAST_WORDS = 12
 LAUNCHER_SPEAKS = re.compile(r"torch/distributed/elastic/|ChildFailedError")
@@ -82,7 +58,7 @@ class Watch:
         self._report = report
         self._note = note
         self._logged = 0.0
-        self._symptoms: set[int] = set()
+        self._symptoms: set[Symptom] = set()
         self._told: RecycleError | None = None
         self.resumed_from = 0
         self.rows: dict[str, int] = {}
@@ -96,7 +72,8 @@ class Watch:
             event = json.loads(line.removeprefix(MARK))
             getattr(self, "_" + event.pop("event").replace(" ", "_"))(event)
             return
-        self._symptoms |= {index for index, (pattern, _, _) in enumerate(SYMPTOMS) if pattern.search(line)}
+        symptom = diagnose(line, SYMPTOMS)
+        self._symptoms |= {symptom} if symptom else set()
 
     def failure(self, error: ProgramFailed, log: Path) -> RecycleError:
         """What to tell when the program, whose output is in `log`, has failed with `error`."""
@@ -104,8 +81,8 @@ class Watch:
             return self._told
         what, hint = "", error.hint
         if self._symptoms:
-            _, meaning, advice = SYMPTOMS[min(self._symptoms)]
-            what, hint = f": {meaning}", f"{advice}; {error.hint}"
+            symptom = min(self._symptoms, key=SYMPTOMS.index)
+            what, hint = f": {symptom.meaning}", f"{symptom.hint}; {error.hint}"
         said = "".join(f"\n  | {line[:500]}" for line in last_words(log))
         return ProgramFailed(f"Open-Instruct failed{what}; before it was stopped:{said}\n{error.problem}", hint=hint)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import BadParameter, ProgramFailed
-from components.evaluate.lm_eval.request import backend, environment, read_results, request, runs
+from components.evaluate.lm_eval.request import backend, environment, group_tasks, read_results, request
 from components.evaluate.suite import LmEvalSuite, load_suite
 
 MODEL = Path("/models/a model")
@@ -100,7 +100,7 @@ class TestRequest:
     def test_llama_with_vllm_as_the_paper_does(self, tmp_path, monkeypatch):
         monkeypatch.setenv("RECYCLE_LLAMA_TASKS", str(tmp_path))
         llama = load_suite("llama-instruct")
-        first, second = runs(llama)
+        first, second = group_tasks(llama)
         asked = request(llama, second, model=MODEL, chat=True, backend="vllm", gpus=2)
         assert asked == {
             "task_manager": {"include_path": str(tmp_path), "include_defaults": False},

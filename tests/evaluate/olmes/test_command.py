@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from components.evaluate.olmes.command import PROGRAM, command, environment, runs
+from components.evaluate.olmes.command import PROGRAM, command, environment, group_tasks
 from components.evaluate.suite import load_suite
 
 PYTHON = Path("/olmes/.venv/bin/python")
@@ -18,7 +18,7 @@ SUBTASKS = {
 def ask(name, *, vllm, number, folders=None, chat_template=None):
     suite = load_suite(name)
     return command(
-        runs(suite, vllm=vllm)[number],
+        group_tasks(suite, vllm=vllm)[number],
         python=PYTHON,
         model=Path("/work/model"),
         output=Path("/work/output"),
@@ -30,7 +30,7 @@ def ask(name, *, vllm, number, folders=None, chat_template=None):
 
 
 def test_the_suite_is_asked_in_one_run_for_each_way_to_load_the_model():
-    found = runs(load_suite("olmes-instruct"), vllm=True)
+    found = group_tasks(load_suite("olmes-instruct"), vllm=True)
     assert [(run.model_type, run.max_length, [task.name.split(":")[0] for task in run.tasks]) for run in found] == [
         ("vllm", None, ["mmlu", "gsm8k", "minerva_math"]),
         ("hf", None, ["arc_challenge"]),
@@ -39,7 +39,7 @@ def test_the_suite_is_asked_in_one_run_for_each_way_to_load_the_model():
 
 
 def test_transformers_take_the_place_of_vllm():
-    found = runs(load_suite("olmes-instruct"), vllm=False)
+    found = group_tasks(load_suite("olmes-instruct"), vllm=False)
     assert [(run.model_type, run.max_length, len(run.tasks)) for run in found] == [("hf", None, 4), ("hf", 4096, 2)]
 
 

@@ -9,7 +9,7 @@ import yaml
 
 from components.errors import BadParameter, ProgramFailed
 from components.evaluate.harness import evaluate, find_harness
-from components.evaluate.olmes.command import command, environment, runs
+from components.evaluate.olmes.command import command, environment, group_tasks
 from components.evaluate.olmes.environment import find_olmes, find_subtasks
 from components.evaluate.suite import load_suite
 from tests.support.olmes_checkout import by_hand, needs_olmes, use_olmes, write_arc, write_gsm8k, write_math
@@ -134,7 +134,7 @@ def test_data_of_another_form_fails_with_olmes_own_words_and_what_to_do(tmp_path
     rows.write_text(rows.read_text().replace('"question"', '"ask"'))
     suite = write_suite(tmp_path, gsm8k={"name": "gsm8k::tulu", "data": "gsm8k"})
     model = make_checkpoint(tmp_path / "model", architecture="olmo2")
-    with pytest.raises(ProgramFailed, match=r"splits and columns[\s\S]*olmes-0.log"):
+    with pytest.raises(ProgramFailed, match=r"splits and columns[\s\S]*run-0/olmes.log"):
         ask(model, suite, tmp_path / "scratch")
 
 
@@ -146,7 +146,7 @@ def test_the_papers_suites_are_known_to_olmes_and_their_commands_are_taken(name,
     variables = environment(
         checkout=olmes.checkout, python=olmes.python, packages=olmes.packages, work=tmp_path, offline=True
     )
-    for run in runs(suite, vllm=True):
+    for run in group_tasks(suite, vllm=True):
         asked = command(
             run,
             python=olmes.python,

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from components.errors import ProgramFailed
-from components.evaluate.olmes.command import Run
+from components.evaluate.olmes.command import OlmesRun
 from components.evaluate.olmes.results import read_run
 from components.evaluate.suite import OlmesTask
 from components.judging.evaluation import Evaluation
@@ -11,7 +11,7 @@ from components.judging.paired import difference, scores
 
 ALGEBRA, GEOMETRY = "minerva_math_algebra::tulu", "minerva_math_geometry::tulu"
 SUBTASKS = {"gsm8k::tulu": ["gsm8k::tulu"], "minerva_math::tulu": [ALGEBRA, GEOMETRY]}
-RUN = Run(
+RUN = OlmesRun(
     model_type="hf",
     max_length=None,
     tasks=(
@@ -128,7 +128,7 @@ def test_a_choice_is_shown_as_its_text(tmp_path):
         row["metrics"]["predicted_index_raw"] = row["metrics"]["acc_raw"]
     lines(path, rows)
     task = OlmesTask(name="arc_challenge:mc::olmes", description="")
-    _, samples = output.read(Run(model_type="hf", max_length=None, tasks=(task,)), {task.name: [task.name]})
+    _, samples = output.read(OlmesRun(model_type="hf", max_length=None, tasks=(task,)), {task.name: [task.name]})
     assert [(sample.question, sample.expected, sample.reply) for sample in samples] == [
         ("Which?", "B", "B"),
         ("Which?", "B", "A"),
@@ -140,7 +140,7 @@ def test_ifeval_by_instruction_weighs_prompts_by_their_instructions(tmp_path):
     documents = [{"prompt": "p", "instruction_id_list": ["a", "b", "c"]}, {"prompt": "p", "instruction_id_list": ["a"]}]
     output.task("ifeval", [2 / 3, 0.0], metric="inst_level_loose_acc", documents=documents, primary=2 / 4)
     task = OlmesTask(name="ifeval", description="")
-    (score,), samples = output.read(Run(model_type="hf", max_length=None, tasks=(task,)), {"ifeval": ["ifeval"]})
+    (score,), samples = output.read(OlmesRun(model_type="hf", max_length=None, tasks=(task,)), {"ifeval": ["ifeval"]})
     assert score.score == 0.5
     assert [sample.weight for sample in samples] == [3, 1]
 

@@ -1,7 +1,7 @@
 import pytest
 
 from components.errors import ProgramFailed
-from components.evaluate.advice import advised
+from components.evaluate.running import advised
 
 
 @pytest.mark.parametrize(
