@@ -75,20 +75,6 @@ BEHIND_THE_FACE = {"components.steps", "pipelines.cli"}
 """A step is entered by its file, one file a box of the graph; the command line by its program."""
 
 
-YET = {
-    "components.reports.chain",
-    "components.reports.grid",
-    "components.reports.saved_steps",
-    "components.steps.chart_chain",
-    "components.steps.chart_chain_run",
-    "components.steps.chart_grid_run",
-    "components.steps.chart_lengths_run",
-    "components.steps.choose_scale_run",
-    "components.steps.compare_run",
-}
-"""Not yet as they should be."""
-
-
 def name_of(path):
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
@@ -137,8 +123,6 @@ class TestModule:
                 assert found[0] < own[0], f"{module} is on the same floor or above"
 
     def test_it_enters_a_package_by_its_public_names(self, path):
-        if name_of(path) in YET:
-            pytest.skip("not yet")
         own = floor_of(name_of(path))
         for module, name in imports(path):
             found = floor_of(f"{module}.{name}") or floor_of(module)

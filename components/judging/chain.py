@@ -4,16 +4,13 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from components.judging.columns import Column, cells, columns_of
+from components.judging.columns import Cells, Column, cells, columns_of
 from components.judging.evaluation import Evaluation
 from components.judging.gate import GateDecision, decide
-from components.judging.paired import Estimate, difference, scores
-
-Cells = tuple[Estimate, ...]
-"""One by column."""
+from components.judging.paired import difference, scores
 
 
-class Stage(BaseModel):
+class ChainStage(BaseModel):
     """One release; what was not made for it is None."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -40,11 +37,11 @@ class Chain(BaseModel):
     suite: str
     harness: str
     columns: tuple[Column, ...]
-    stages: tuple[Stage, ...]
+    stages: tuple[ChainStage, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class StageEvaluations:
     """The evaluations of one stage, the second or a later one."""
 
     label: str
@@ -56,42 +53,42 @@ class Measured:
     """Of the fine-tuned model of the release before."""
 
 
-def begun(label: str, base: Evaluation, tuned: Evaluation) -> Chain:
+def begin_chain(label: str, base: Evaluation, tuned: Evaluation) -> Chain:
     """The chain of the first release alone."""
     columns = columns_of(tuned)
-    first = Stage(label=label, base=cells(scores(base), columns), tuned=cells(scores(tuned), columns))
+    first = ChainStage(label=label, base=cells(scores(base), columns), tuned=cells(scores(tuned), columns))
     return Chain(suite=tuned.suite, harness=tuned.harness, columns=columns, stages=(first,))
 
 
-def extended(chain: Chain, measured: Measured) -> Chain:
+def extend_chain(chain: Chain, evaluations: StageEvaluations) -> Chain:
     """The chain with one more release.
 
     Raises:
         BadParameter: two models did not answer the same questions.
     """
-    columns, direct = chain.columns, measured.direct
-    stage = Stage(
-        label=measured.label,
-        base=cells(scores(measured.base), columns),
-        transferred=cells(scores(measured.transferred), columns),
-        tuned=cells(scores(measured.tuned), columns),
+    columns, direct = chain.columns, evaluations.direct
+    stage = ChainStage(
+        label=evaluations.label,
+        base=cells(scores(evaluations.base), columns),
+        transferred=cells(scores(evaluations.transferred), columns),
+        tuned=cells(scores(evaluations.tuned), columns),
         direct=cells(scores(direct), columns) if direct else None,
-        gained=cells(difference(measured.tuned, measured.transferred), columns),
-        over_direct=cells(difference(measured.tuned, direct), columns) if direct else None,
+        gained=cells(difference(evaluations.tuned, evaluations.transferred), columns),
+        over_direct=cells(difference(evaluations.tuned, direct), columns) if direct else None,
     )
     return chain.model_copy(update={"stages": (*chain.stages, stage)})
 
 
-def judged(measured: Measured, tolerance: float) -> GateDecision:
+def judge_stage(evaluations: StageEvaluations, tolerance: float) -> GateDecision:
     """Whether the newest model may take the place of the one before.
 
     Args:
-        measured: the newest stage.
+        evaluations: of the newest stage.
         tolerance: how far below the model before it may score, in score units.
     """
     return decide(
-        against_base=difference(measured.tuned, measured.base).mean,
-        against_rival=difference(measured.tuned, measured.tuned_before).mean,
+        against_base=difference(evaluations.tuned, evaluations.base).mean,
+        against_rival=difference(evaluations.tuned, evaluations.tuned_before).mean,
         tolerance=tolerance,
         candidate="newest model of the chain",
         rival="model of the release before",

@@ -7,6 +7,9 @@ from components.judging.paired import Estimate, Estimates
 
 MEAN = "Mean"
 
+Cells = tuple[Estimate, ...]
+"""One estimate a column, in the columns' order."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
@@ -14,14 +17,29 @@ class Column:
 
     name: str
     description: str
+    metric: str = ""
+    """Empty for the mean."""
+    samples: int = 0
+    benchmark: str | None = None
+    """The benchmark that the task is, by its name in papers; None where it is none of those."""
 
 
 def columns_of(evaluation: Evaluation) -> tuple[Column, ...]:
     """The columns of a report on models that were evaluated alike."""
-    tasks = (Column(name=task.task, description=task.description) for task in evaluation.tasks)
-    return (Column(name=MEAN, description="every task weighs the same"), *tasks)
+    tasks = tuple(
+        Column(
+            name=task.task,
+            description=task.description,
+            metric=task.metric,
+            samples=task.samples,
+            benchmark=task.benchmark,
+        )
+        for task in evaluation.tasks
+    )
+    samples = sum(task.samples for task in tasks)
+    return (Column(name=MEAN, description="every task weighs the same", samples=samples), *tasks)
 
 
-def cells(estimates: Estimates, columns: tuple[Column, ...]) -> tuple[Estimate, ...]:
+def cells(estimates: Estimates, columns: tuple[Column, ...]) -> Cells:
     """Estimates in the order of the columns, whatever the order of the evaluation's tasks."""
     return (estimates.mean, *(estimates.tasks[column.name] for column in columns[1:]))

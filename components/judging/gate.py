@@ -13,7 +13,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class GateCheck:
     """One condition of the gate."""
 
     name: str
@@ -28,7 +28,7 @@ class GateDecision:
 
     passed: bool
     reason: str
-    checks: tuple[Check, ...]
+    checks: tuple[GateCheck, ...]
 
 
 def decide(
@@ -57,7 +57,7 @@ def decide(
     return GateDecision(passed=not failed, reason=reason, checks=tuple(checks))
 
 
-def _better_than_base(found: Estimate) -> Check:
+def _better_than_base(found: Estimate) -> GateCheck:
     if found.low > 0:
         finding = f"beats the target base by {_amount(found.value)} (95 % interval {interval(found)})"
     elif found.high < 0:
@@ -67,22 +67,22 @@ def _better_than_base(found: Estimate) -> Check:
             f"is not shown to beat the target base: the difference is {points(found.value)} points, "
             f"and its 95 % interval, {interval(found)}, reaches 0"
         )
-    return Check(name="Beats the target base", passed=found.low > 0, finding=finding)
+    return GateCheck(name="Beats the target base", passed=found.low > 0, finding=finding)
 
 
-def _keeps_up(found: Estimate, tolerance: float, rival: str) -> Check:
+def _keeps_up(found: Estimate, tolerance: float, rival: str) -> GateCheck:
     side = "above" if found.value >= 0 else "below"
-    return Check(
+    return GateCheck(
         name=f"Keeps up with the {rival}",
         passed=found.value >= -tolerance - ROUNDING,
         finding=f"scores {_amount(found.value)} {side} the {rival} (at most {_amount(tolerance)} below is allowed)",
     )
 
 
-def _is_no_worse(found: Estimate) -> Check:
+def _is_no_worse(found: Estimate) -> GateCheck:
     """What a quick suite chose must hold on the whole one."""
     side = "above" if found.value >= 0 else "below"
-    return Check(
+    return GateCheck(
         name="Is no worse than at the scale that was set",
         passed=found.value >= -ROUNDING,
         finding=f"scores {_amount(found.value)} {side} the one at the scale that was set",

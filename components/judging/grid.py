@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from components.judging.columns import Column, cells, columns_of
+from components.judging.columns import Cells, Column, cells, columns_of
 from components.judging.evaluation import Evaluation
-from components.judging.paired import Estimate, difference, scores
+from components.judging.paired import difference, scores
 
 LEAST_GAIN = 0.01
 """In score units: where a base gains less from its own fine-tune, there is nothing to keep a share of."""
@@ -17,7 +17,7 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class GridEvaluations:
     """The evaluations of a whole grid."""
 
     labels: tuple[str, ...]
@@ -32,23 +32,23 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One transfer, each by column."""
+class GridCell:
+    """One transfer; its figures are by column."""
 
     source: str
     target: str
     distance: float
-    score: tuple[Estimate, ...]
-    over_bare: tuple[Estimate, ...]
+    score: Cells
+    over_bare: Cells
     """This − the bare target."""
-    against_own: tuple[Estimate, ...]
+    against_own: Cells
     """This − the target's own fine-tune."""
     kept: tuple[float | None, ...]
     """Share of what the target gains from its own fine-tune; None where that is next to nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nearness:
+class DistanceCorrelation:
     """Whether transfers between near bases keep more."""
 
     correlation: float | None
@@ -57,45 +57,45 @@ class Nearness:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class Grid:
     """Everything the report shows."""
 
     suite: str
     harness: str
     labels: tuple[str, ...]
     columns: tuple[Column, ...]
-    bare: Mapping[str, tuple[Estimate, ...]]
-    own: Mapping[str, tuple[Estimate, ...]]
-    cells: Mapping[Pair, Cell]
+    bare: Mapping[str, Cells]
+    own: Mapping[str, Cells]
+    cells: Mapping[Pair, GridCell]
     """By source and target, in the order of the labels."""
 
-    def nearness(self, column: int) -> Nearness:
-        """For one column."""
+    def nearness(self, column: int) -> DistanceCorrelation:
+        """The correlation for one column."""
         found = [(cell.distance, kept) for cell in self.cells.values() if (kept := cell.kept[column]) is not None]
-        return Nearness(correlation=spearman(found), pairs=len(found))
+        return DistanceCorrelation(correlation=spearman(found), pairs=len(found))
 
     def mean_kept(self, column: int) -> float | None:
-        """Over the transfers that have one."""
+        """The mean of the kept shares, over the transfers that have one; None where none has."""
         found = [kept for cell in self.cells.values() if (kept := cell.kept[column]) is not None]
         return sum(found) / len(found) if found else None
 
 
-def figures(measured: Measured) -> Figures:
-    """Pair what was measured.
+def build_grid(evaluations: GridEvaluations) -> Grid:
+    """Compare every transfer of the grid with its target, bare and fine-tuned.
 
     Raises:
         BadParameter: two models did not answer the same questions.
     """
-    first = measured.bare[measured.labels[0]]
+    first = evaluations.bare[evaluations.labels[0]]
     columns = columns_of(first)
-    return Figures(
+    return Grid(
         suite=first.suite,
         harness=first.harness,
-        labels=measured.labels,
+        labels=evaluations.labels,
         columns=columns,
-        bare={label: cells(scores(measured.bare[label]), columns) for label in measured.labels},
-        own={label: cells(scores(measured.own[label]), columns) for label in measured.labels},
-        cells={pair: _cell(pair, measured, columns) for pair in _pairs(measured)},
+        bare={label: cells(scores(evaluations.bare[label]), columns) for label in evaluations.labels},
+        own={label: cells(scores(evaluations.own[label]), columns) for label in evaluations.labels},
+        cells={pair: _cell(pair, evaluations, columns) for pair in _pairs(evaluations)},
     )
 
 
@@ -117,27 +117,27 @@ def _centred_ranks(values: Sequence[float]) -> list[float]:
     return [rank - (len(values) + 1) / 2 for rank in ranks]
 
 
-def _pairs(measured: Measured) -> Iterator[Pair]:
-    for source in measured.labels:
-        for target in measured.labels:
+def _pairs(evaluations: GridEvaluations) -> Iterator[Pair]:
+    for source in evaluations.labels:
+        for target in evaluations.labels:
             if source != target:
                 yield source, target
 
 
-def _cell(pair: Pair, measured: Measured, columns: tuple[Column, ...]) -> Cell:
+def _cell(pair: Pair, evaluations: GridEvaluations, columns: tuple[Column, ...]) -> GridCell:
     source, target = pair
-    moved, bare, own = measured.moved[pair], measured.bare[target], measured.own[target]
+    moved, bare, own = evaluations.moved[pair], evaluations.bare[target], evaluations.own[target]
     gained = cells(difference(moved, bare), columns)
-    whole = cells(difference(own, bare), columns)
-    return Cell(
+    possible = cells(difference(own, bare), columns)
+    return GridCell(
         source=source,
         target=target,
-        distance=measured.distances[pair],
+        distance=evaluations.distances[pair],
         score=cells(scores(moved), columns),
         over_bare=gained,
         against_own=cells(difference(moved, own), columns),
         kept=tuple(
             ours.value / theirs.value if theirs.value >= LEAST_GAIN else None
-            for ours, theirs in zip(gained, whole, strict=True)
+            for ours, theirs in zip(gained, possible, strict=True)
         ),
     )

@@ -1,19 +1,19 @@
 """What is reached after how many training steps, from the recycled model and from the target base."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from components.judging.columns import Column, cells, columns_of
+from components.judging.columns import Cells, Column, cells, columns_of
 from components.judging.evaluation import Evaluation
 from components.judging.gate import GateDecision, decide
-from components.judging.paired import Estimate, difference, scores
+from components.judging.paired import difference, scores
 
 EQUAL = 1e-9
 """Scores that are equal but for their last bits count as reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class AfterSteps:
     """Both models after one number of steps."""
 
     steps: int
@@ -22,20 +22,20 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """The same in figures, each by column."""
+class ScoresAfterSteps:
+    """Scores and differences of both models after one number of steps, each by column."""
 
     steps: int
-    recycled: tuple[Estimate, ...]
-    target_base: tuple[Estimate, ...]
-    lead: tuple[Estimate, ...]
+    recycled: Cells
+    target_base: Cells
+    lead: Cells
     """From recycled − from the target base, both after these steps."""
-    against_whole: tuple[Estimate, ...]
+    against_full: Cells
     """From recycled after these steps − from the target base after all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Saving:
+class SavedSteps:
     """How many steps either start needs for the score that the target base ends with."""
 
     goal: float
@@ -52,31 +52,49 @@ class Saving:
 
     @property
     def share(self) -> float:
-        """Of the target base's."""
+        """The saved steps as a share of those that the target base needs."""
         return self.saved / self.direct if self.direct else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class TrainingLengths:
     """Everything the report shows."""
 
-    title: str
     suite: str
     harness: str
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ScoresAfterSteps, ...]
     """By steps, the fewest first: those of no training, and those of all of the recipe's."""
-    saving: Saving
+    saving: SavedSteps
     """Of the mean score."""
     gate: GateDecision
 
 
-def figures(measured: Sequence[Measured], *, title: str, tolerance: float) -> Figures:
-    """Pair what was measured, and judge the recycled model that was fine-tuned over all steps.
+def pair_by_steps(
+    recycled: Mapping[float, Evaluation], target_base: Mapping[float, Evaluation], steps: int
+) -> list[AfterSteps]:
+    """Pair the evaluations of models that were trained over the same share of the steps.
+
+    Args:
+        recycled: by share of the steps, from 0 (the recycled model itself) to 1.
+        target_base: likewise from the target base.
+        steps: all steps of the recipe; each share of them is at least one, except 0.
+    """
+    return [
+        AfterSteps(
+            steps=max(1, round(share * steps)) if share else 0,
+            recycled=recycled[share],
+            target_base=target_base[share],
+        )
+        for share in recycled
+    ]
+
+
+def compare_lengths(measured: Sequence[AfterSteps], *, tolerance: float) -> TrainingLengths:
+    """Compare both models after each number of steps, and judge the recycled model that was fine-tuned over all steps.
 
     Args:
         measured: at least without training and after all steps, in any order.
-        title: the report's heading.
         tolerance: how far below the directly fine-tuned model the other may score, in score units.
 
     Raises:
@@ -86,13 +104,12 @@ def figures(measured: Sequence[Measured], *, title: str, tolerance: float) -> Fi
     first, last = measured[0], measured[-1]
     columns = columns_of(last.recycled)
     rows = tuple(_row(one, last.target_base, columns) for one in measured)
-    return Figures(
-        title=title,
+    return TrainingLengths(
         suite=last.recycled.suite,
         harness=last.recycled.harness,
         columns=columns,
         rows=rows,
-        saving=saving(
+        saving=saved_steps(
             [(row.steps, row.recycled[0].value) for row in rows],
             [(row.steps, row.target_base[0].value) for row in rows],
         ),
@@ -106,7 +123,7 @@ def figures(measured: Sequence[Measured], *, title: str, tolerance: float) -> Fi
     )
 
 
-def saving(recycled: Sequence[tuple[int, float]], direct: Sequence[tuple[int, float]]) -> Saving:
+def saved_steps(recycled: Sequence[tuple[int, float]], direct: Sequence[tuple[int, float]]) -> SavedSteps:
     """When either start first has the score that the direct one ends with.
 
     Args:
@@ -114,7 +131,7 @@ def saving(recycled: Sequence[tuple[int, float]], direct: Sequence[tuple[int, fl
         direct: likewise, from the target base.
     """
     goal = direct[-1][1]
-    return Saving(goal=goal, direct=_first(direct, goal) or 0.0, recycled=_first(recycled, goal))
+    return SavedSteps(goal=goal, direct=_first(direct, goal) or 0.0, recycled=_first(recycled, goal))
 
 
 def _first(reached: Sequence[tuple[int, float]], goal: float) -> float | None:
@@ -129,11 +146,11 @@ def _crossing(before: tuple[int, float], after: tuple[int, float], goal: float) 
     return steps + (more - steps) * min(1.0, (goal - score) / (higher - score))
 
 
-def _row(one: Measured, whole: Evaluation, columns: tuple[Column, ...]) -> Row:
-    return Row(
+def _row(one: AfterSteps, full: Evaluation, columns: tuple[Column, ...]) -> ScoresAfterSteps:
+    return ScoresAfterSteps(
         steps=one.steps,
         recycled=cells(scores(one.recycled), columns),
         target_base=cells(scores(one.target_base), columns),
         lead=cells(difference(one.recycled, one.target_base), columns),
-        against_whole=cells(difference(one.recycled, whole), columns),
+        against_full=cells(difference(one.recycled, full), columns),
     )

@@ -10,7 +10,7 @@ from components.judging.wording import interval, percent, points
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class TriedScale:
     """One λ that was tried."""
 
     scale: float
@@ -21,13 +21,13 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
-    """The points and what follows from them."""
+class ScaleChoice:
+    """The scales that were tried, and what follows from them."""
 
-    points: tuple[Point, ...]
+    tried: tuple[TriedScale, ...]
     """By λ, ascending."""
-    main: Point
-    chosen: Point
+    main: TriedScale
+    chosen: TriedScale
     reason: str
 
     @property
@@ -36,7 +36,7 @@ class Choice:
         return self.chosen is not self.main
 
 
-def choose(main: tuple[float, Evaluation], others: Sequence[tuple[float, Evaluation]]) -> Choice:
+def choose_best_scale(main: tuple[float, Evaluation], others: Sequence[tuple[float, Evaluation]]) -> ScaleChoice:
     """Choose the best mean score among the points that beat the main one clearly; without any, keep the main one.
 
     Clearly: the paired 95 % interval of the lead lies above 0, widened for as many tries as there are (Bonferroni:
@@ -51,15 +51,15 @@ def choose(main: tuple[float, Evaluation], others: Sequence[tuple[float, Evaluat
     Raises:
         BadParameter: the evaluations are not of the same questions.
     """
-    first = Point(scale=main[0], evaluation=main[1], scores=scores(main[1]), lead=None)
+    first = TriedScale(scale=main[0], evaluation=main[1], scores=scores(main[1]), lead=None)
     tried = [
-        Point(scale=scale, evaluation=found, scores=scores(found), lead=difference(found, main[1]))
+        TriedScale(scale=scale, evaluation=found, scores=scores(found), lead=difference(found, main[1]))
         for scale, found in others
     ]
     clear = [point for point in tried if point.lead and _low(point.lead.mean, len(tried)) > 0]
     chosen = max(clear, key=_score, default=first)
-    return Choice(
-        points=tuple(sorted((first, *tried), key=lambda point: point.scale)),
+    return ScaleChoice(
+        tried=tuple(sorted((first, *tried), key=lambda point: point.scale)),
         main=first,
         chosen=chosen,
         reason=_reason(first, max(tried, key=_score), chosen),
@@ -72,11 +72,11 @@ def _low(lead: Estimate, tries: int) -> float:
     return lead.value - wider * (lead.value - lead.low)
 
 
-def _score(point: Point) -> float:
+def _score(point: TriedScale) -> float:
     return point.scores.mean.value
 
 
-def _reason(main: Point, best: Point, chosen: Point) -> str:
+def _reason(main: TriedScale, best: TriedScale, chosen: TriedScale) -> str:
     kept = f"λ = {main.scale:g} ({percent(_score(main))} %)"
     if chosen.lead:
         return (

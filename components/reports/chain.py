@@ -1,75 +1,57 @@
-"""The report on a chain of releases: HTML, Markdown, a table for a terminal, and metrics."""
+"""The report on a chain of releases."""
 
-from components.judging import GateDecision, interval, percent, points
-from components.judging.chain import Cells, Chain, Stage
-from components.reports import rendering, svg
-from components.reports.lines import Line, line_panel
-from components.reports.text import aligned
+from components.judging import Cells, Chain, ChainStage, GateDecision, interval, percent, points
+from components.reports.plots import Series, Shape, series_panel
+from components.reports.publish import Report
+from components.reports.rendering import render
 from components.system import one_line
 
-KINDS: dict[str, tuple[str, svg.Shape]] = {
+KINDS: dict[str, tuple[str, Shape]] = {
     "tuned": ("fine-tuned along the chain", "disc"),
     "transferred": ("with the change of the release before, no training", "square"),
     "direct": ("fine-tuned directly", "diamond"),
     "base": ("bare release", "circle"),
 }
-"""Name for people and sign of each kind of model, by its field in `Stage`."""
+"""Name for people and sign of each kind of model, by its field in `ChainStage`."""
+
+HEAD = ("Mean score, %", "bare", "transferred", "fine-tuned from there", "directly", "from there − directly, points")
 
 
-def render_html(chain: Chain, gate: GateDecision) -> str:
-    """One page that asks for nothing outside itself and runs no script."""
+def report_on_chain(chain: Chain, gate: GateDecision) -> Report:
+    """Show what every release of the chain scores, and whether its newest model passes."""
+    title = f"Along the releases: {chain.stages[0].label} to {chain.stages[-1].label}"
     ticks = [(float(index), _tick(stage.label)) for index, stage in enumerate(chain.stages)]
     panels = [
-        (column, line_panel(one_line(column.name), _lines(chain, index), ticks))
+        (column.name, column.description, series_panel(column.name, _series(chain, index), ticks))
         for index, column in enumerate(chain.columns)
     ]
-    template = rendering.html().get_template("chain.html.j2")
-    return template.render(chain=chain, gate=gate, title=title(chain), lines=_lines(chain, 0), panels=panels)
+    return Report(
+        title=title,
+        html=render("chain.html.j2", chain=chain, gate=gate, title=title, series=_series(chain, 0), panels=panels),
+        rows=(HEAD, *(_row(stage) for stage in chain.stages)),
+        gate=gate,
+        metrics={
+            f"score {kind} {number}": values[0].value
+            for number, stage in enumerate(chain.stages, start=1)
+            for kind in KINDS
+            if (values := _cells(stage, kind))
+        },
+    )
 
 
-def render_markdown(chain: Chain, gate: GateDecision) -> str:
-    """The same content, with a table for the plots."""
-    template = rendering.markdown().get_template("chain.md.j2")
-    return template.render(chain=chain, gate=gate, title=title(chain))
-
-
-def title(chain: Chain) -> str:
-    """What the chain goes over."""
-    return f"Along the releases: {chain.stages[0].label} to {chain.stages[-1].label}"
-
-
-def table_text(chain: Chain) -> str:
-    """The mean scores for a terminal."""
-    head = [
-        "Mean score, %",
-        "bare",
-        "transferred",
-        "fine-tuned from there",
-        "directly",
-        "from there − directly, points",
-    ]
-    return aligned([head, *(_text_row(stage) for stage in chain.stages)])
-
-
-def metrics(chain: Chain) -> dict[str, float]:
-    """What pipeline runs are compared by, in score units."""
-    found = {}
-    for number, stage in enumerate(chain.stages, start=1):
-        for kind in KINDS:
-            values: Cells | None = getattr(stage, kind)
-            if values:
-                found[f"score {kind} {number}"] = values[0].value
+def _cells(stage: ChainStage, kind: str) -> Cells | None:
+    found: Cells | None = getattr(stage, kind)
     return found
 
 
-def _lines(chain: Chain, column: int) -> list[Line]:
-    lines = []
+def _series(chain: Chain, column: int) -> list[Series]:
+    series = []
     for kind, (name, shape) in KINDS.items():
-        values: list[Cells | None] = [getattr(stage, kind) for stage in chain.stages]
-        placed = tuple((float(index), cells[column]) for index, cells in enumerate(values) if cells)
-        if placed:
-            lines.append(Line(name=name, shape=shape, points=placed))
-    return lines
+        found = [(float(index), _cells(stage, kind)) for index, stage in enumerate(chain.stages)]
+        points = tuple((position, cells[column]) for position, cells in found if cells)
+        if points:
+            series.append(Series(name=name, shape=shape, points=points))
+    return series
 
 
 def _tick(label: str, longest: int = 11) -> str:
@@ -77,7 +59,7 @@ def _tick(label: str, longest: int = 11) -> str:
     return label if len(label) <= longest else f"…{label[1 - longest :]}"
 
 
-def _text_row(stage: Stage) -> list[str]:
+def _row(stage: ChainStage) -> tuple[str, ...]:
     lead = f"{points(stage.over_direct[0].value)} [{interval(stage.over_direct[0])}]" if stage.over_direct else "–"
     kinds = (stage.base, stage.transferred, stage.tuned, stage.direct)
-    return [one_line(stage.label), *(percent(cells[0].value) if cells else "–" for cells in kinds), lead]
+    return (stage.label, *(percent(cells[0].value) if cells else "–" for cells in kinds), lead)

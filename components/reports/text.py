@@ -1,6 +1,5 @@
-"""Figures and other people's text, made fit to print."""
+"""Long texts, made short enough for a page."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.system import clean_text
@@ -33,10 +32,3 @@ def clip(text: str, *, shown: int = 320, kept: int = 20_000) -> Clipped:
         return Clipped(short=full, full=full)
     tail = shown // 3
     return Clipped(short=f"{full[: shown - tail].rstrip()} … {full[-tail:].lstrip()}", full=full)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of equally many cells as a table for a terminal: names flush left, figures flush right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
-    return "\n".join("  ".join(line).rstrip() for line in lines) + "\n"

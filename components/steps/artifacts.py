@@ -1,8 +1,11 @@
 """Checkpoint manifests and evaluations as KFP artifacts."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
+
+from pydantic import BaseModel
 
 from components.checkpoints import Checkpoint
 from components.errors import BadParameter, BadReference
@@ -18,6 +21,7 @@ class ModelArtifact(Protocol):
 
 
 Given = TypeVar("Given", bound=ModelArtifact)
+Document = TypeVar("Document", bound=BaseModel)
 
 
 def read_checkpoint(artifact: ModelArtifact) -> Checkpoint:
@@ -58,6 +62,18 @@ def write_checkpoint(artifact: ModelArtifact, checkpoint: Checkpoint) -> None:
 def read_evaluation(artifact: ModelArtifact) -> Evaluation:
     """The evaluation that an input artifact carries."""
     return Evaluation.read(Path(artifact.path))
+
+
+def read_document(artifact: ModelArtifact, kind: type[Document]) -> Document:
+    """What a step before wrote as JSON of this kind."""
+    return kind.model_validate_json(Path(artifact.path).read_bytes())
+
+
+def log_metrics(artifact: ModelArtifact, values: Mapping[str, float]) -> None:
+    """Make finite values an output artifact of KFP's `Metrics`, which its UI shows and compares by run."""
+    artifact.metadata.update(values)
+    # KFP's local cache takes an output without a file for missing.
+    Path(artifact.path).write_text(json.dumps(values), encoding="utf-8")
 
 
 def by_role(artifacts: Iterable[Given]) -> dict[str, Given]:

@@ -26,18 +26,28 @@ def choose_scale(
     ],
 ):
     """Draw the score over λ, and keep the λ that was set unless another is clearly better."""
-    from components.steps.choose_scale_run import choose_artifact
+    import shutil
+
+    from components.checkpoints import derivation_of
+    from components.judging import choose_best_scale
+    from components.reports import publish_pages, report_on_scale_search
+    from components.steps.artifacts import read_checkpoint, read_evaluation, write_checkpoint
     from components.tracking import step
 
     with step("choose the scale") as run:
-        return choose_artifact(
-            [recycled, *others],
-            [statistics, *other_statistics],
-            [evaluation, *other_evaluations],
-            notes,
-            chosen,
-            chosen_statistics.path,
-            curve.path,
-            summary.path,
-            run,
-        )
+        manifests = [read_checkpoint(model) for model in (recycled, *others)]
+        # By digest and not by position: a loop may end its iterations in another order.
+        scored = {found.model_digest: found for found in map(read_evaluation, (evaluation, *other_evaluations))}
+        scales = [float(derivation_of(made).settings["scale"]) for made in manifests]
+        main, *tried = [(scale, scored[made.digest]) for scale, made in zip(scales, manifests, strict=True)]
+        choice = choose_best_scale(main, tried)
+        index = scales.index(choice.chosen.scale)
+        write_checkpoint(chosen, manifests[index])
+        shutil.copyfile((statistics, *other_statistics)[index].path, chosen_statistics.path)
+        page = report_on_scale_search(choice, title=f"λ for {manifests[0].name}")
+        publish_pages(page, run, html=curve.path, summary=summary.path, name="scale search")
+        run.tracker.tags({"scale search": choice.reason})
+        run.tracker.metrics({f"score at scale {each.scale:g}": each.scores.mean.value for each in choice.tried})
+        outcome = {"scale search": choice.reason, "scale report": curve.path, "chosen scale": choice.chosen.scale}
+        run.outcome.update(outcome)
+        return choice.moved, [*notes, choice.reason]

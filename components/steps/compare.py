@@ -1,6 +1,6 @@
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
-from kfp.dsl import HTML, Artifact, Input, Markdown, Model, Output
+from kfp.dsl import HTML, Artifact, Input, Markdown, Metrics, Model, Output
 
 from components.steps.component import component
 
@@ -20,24 +20,50 @@ def compare(
     gate_tolerance: float,
     report: Output[HTML],
     summary: Output[Markdown],
-    target_tuned: Optional[Input[Model]] = None,  # noqa: UP045 - the form that KFP reads
-    target_tuned_evaluation: Optional[Input[Artifact]] = None,  # noqa: UP045
-    first_evaluation: Optional[Input[Artifact]] = None,  # noqa: UP045
+    verdict: Output[Metrics],
+    target_tuned: Input[Model] = None,  # with Optional, KFP fails where it is given
+    target_tuned_evaluation: Input[Artifact] = None,
+    first_evaluation: Input[Artifact] = None,
 ) -> NamedTuple("Verdict", [("passed", bool), ("reason", str)]):  # type: ignore[valid-type]
     """Hold the recycled model against the others, decide whether it passes, and write the report."""
-    from components.steps.compare_run import compare_artifacts
+    from components.checkpoints import derivation_of
+    from components.forecast import Forecast
+    from components.judging import Role, compare_models
+    from components.reports import RecycledFacts, compared_models, publish_report, report_on_comparison
+    from components.steps.artifacts import log_metrics, read_checkpoint, read_document, read_evaluation
+    from components.store import open_checkpoint
     from components.tracking import step
+    from components.transfer import Statistics
 
-    models = {
-        "target base": (target_base, target_base_evaluation),
-        "recycled": (recycled, recycled_evaluation),
-        "source fine-tuned": (source_tuned, source_tuned_evaluation),
-        "target fine-tuned": (target_tuned, target_tuned_evaluation),
-    }
-    given = {role: pair for role, pair in models.items() if None not in pair}
-    more = " with the fine-tuned target" if len(given) == len(models) else ""
-    more = " at the chosen scale" if first_evaluation else more
-    first = first_evaluation.path if first_evaluation else ""
+    models = {Role.TARGET_BASE: target_base, Role.RECYCLED: recycled, Role.SOURCE_TUNED: source_tuned}
+    models |= {Role.TARGET_TUNED: target_tuned} if target_tuned else {}
+    more = " with the fine-tuned target" if target_tuned else " at the chosen scale" if first_evaluation else ""
     with step(f"compare{more}") as run:
-        paths = (statistics.path, forecast.path, first, report.path, summary.path)
-        return compare_artifacts(given, source_base, more, notes, gate_tolerance, *paths, run)
+        manifests = {role: read_checkpoint(model) for role, model in models.items()}
+        evaluations = {
+            Role.TARGET_BASE: read_evaluation(target_base_evaluation),
+            Role.RECYCLED: read_evaluation(recycled_evaluation),
+            Role.SOURCE_TUNED: read_evaluation(source_tuned_evaluation),
+            **({Role.TARGET_TUNED: read_evaluation(target_tuned_evaluation)} if target_tuned else {}),
+        }
+        first = read_evaluation(first_evaluation) if first_evaluation else None
+        found = compare_models(evaluations, tolerance=gate_tolerance, first=first)
+        settings = derivation_of(manifests[Role.RECYCLED]).settings
+        page = report_on_comparison(
+            found,
+            compared_models(evaluations, {**manifests, Role.SOURCE_BASE: read_checkpoint(source_base)}),
+            RecycledFacts(
+                scale=settings["scale"],
+                dtype=settings["dtype"],
+                statistics=read_document(statistics, Statistics).tensors,
+                forecast=read_document(forecast, Forecast),
+                notes=tuple(notes),
+                load_path=open_checkpoint(manifests[Role.RECYCLED]).reference,
+            ),
+            title=f"Recycled: {manifests[Role.SOURCE_TUNED].name} onto {manifests[Role.TARGET_BASE].name}",
+        )
+        # Another λ is another model, whose figures stand beside those of the main line.
+        suffix = more if first else ""
+        publish_report(page, run, html=report.path, summary=summary.path, name=f"report{more}", suffix=suffix)
+        log_metrics(verdict, found.verdict())
+        return found.gate.passed, found.gate.reason

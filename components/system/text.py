@@ -28,10 +28,16 @@ def one_line(text: str) -> str:
     return clean_text(text).strip().replace("\n", " ↵ ").replace("\t", " ")
 
 
-def escape_markdown(text: str) -> str:
-    """Text that a Markdown reader shows as it is, inside a table cell too: no markup, HTML or line break survives."""
+def escape_markdown(text: str, *, starts_line: bool = True) -> str:
+    """Text that a Markdown reader shows as it is: no markup, HTML or line break survives.
+
+    Args:
+        text: what is to be shown.
+        starts_line: whether it may open a line, where a few more signs count; the cell of a table does not.
+    """
     escaped = _MARKDOWN.sub(r"\\\1", one_line(text))
-    escaped = _MARKDOWN_START.sub(r"\1\\\2", escaped)
+    if starts_line:
+        escaped = _MARKDOWN_START.sub(r"\1\\\2", escaped)
     return re.sub("[&<>]", lambda match: _ENTITIES[match[0]], escaped)
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from components.errors import BadParameter
 from components.judging.evaluation import Evaluation, Sample, TaskScore
-from components.judging.scale_choice import choose
-from components.reports.scale_search import render_html, render_markdown
+from components.judging.scale_choice import choose_best_scale
+from components.reports.scale_search import report_on_scale_search
 
 HOSTILE = "</td><script>alert(1)</script> | `x` [a](javascript:b) \u202e\x00 &amp;"
 VOID = {"meta", "link", "br"}
@@ -37,14 +37,14 @@ def evaluation(share, *, task="places", samples=100, suite_digest="a" * 64, seed
 
 
 def test_a_clear_lead_is_chosen():
-    choice = choose((1.0, evaluation(0.5)), [(0.5, evaluation(0.4)), (1.5, evaluation(0.8))])
+    choice = choose_best_scale((1.0, evaluation(0.5)), [(0.5, evaluation(0.4)), (1.5, evaluation(0.8))])
     assert choice.moved
     assert choice.chosen.scale == 1.5
     assert "λ = 1.5 scores 80.0 %, +30.0 points against λ = 1 (50.0 %)" in choice.reason
 
 
 def test_a_lead_that_may_be_chance_is_not():
-    choice = choose((1.0, evaluation(0.50)), [(0.5, evaluation(0.52)), (1.5, evaluation(0.1))])
+    choice = choose_best_scale((1.0, evaluation(0.50)), [(0.5, evaluation(0.52)), (1.5, evaluation(0.1))])
     assert not choice.moved
     assert choice.chosen is choice.main
     assert "λ = 1 (50.0 %) is kept: λ = 0.5 scores 52.0 %, but the 95 % interval of its lead" in choice.reason
@@ -53,42 +53,42 @@ def test_a_lead_that_may_be_chance_is_not():
 
 def test_a_lead_that_is_clear_by_itself_is_not_when_it_is_the_best_of_five():
     main, better = evaluation(0.50), evaluation(0.56)
-    assert choose((1.0, main), [(1.5, better)]).chosen.scale == 1.5
+    assert choose_best_scale((1.0, main), [(1.5, better)]).chosen.scale == 1.5
     others = [(scale, evaluation(0.2)) for scale in (0.2, 0.4, 0.6, 0.8)]
-    choice = choose((1.0, main), [(1.5, better), *others])
+    choice = choose_best_scale((1.0, main), [(1.5, better), *others])
     assert choice.chosen is choice.main
     assert choice.reason.endswith("reaches 0 when it is widened for all tries.")
 
 
 def test_the_best_is_kept_where_none_is_better():
-    choice = choose((1.0, evaluation(0.9)), [(0.5, evaluation(0.9)), (1.5, evaluation(0.2))])
+    choice = choose_best_scale((1.0, evaluation(0.9)), [(0.5, evaluation(0.9)), (1.5, evaluation(0.2))])
     assert not choice.moved
     assert "no other λ scores higher" in choice.reason
 
 
 def test_of_several_clear_leads_the_best_mean_wins_and_the_order_does_not_count():
     others = [(0.5, evaluation(0.9)), (0.75, evaluation(0.8)), (1.5, evaluation(0.3))]
-    assert {choose((1.0, evaluation(0.4)), order).chosen.scale for order in (others, others[::-1])} == {0.5}
+    assert {choose_best_scale((1.0, evaluation(0.4)), order).chosen.scale for order in (others, others[::-1])} == {0.5}
 
 
 def test_a_better_mean_with_a_wide_interval_yields_to_one_that_is_clear():
     """Of two leads only one may be above chance: here the larger one is, on questions that others got right."""
     clear = evaluation(0.62)
     noisy = evaluation(0.63, seed=1)
-    choice = choose((1.0, evaluation(0.5)), [(0.5, noisy), (1.5, clear)])
-    noisy_point = next(point for point in choice.points if point.scale == 0.5)
+    choice = choose_best_scale((1.0, evaluation(0.5)), [(0.5, noisy), (1.5, clear)])
+    noisy_point = next(point for point in choice.tried if point.scale == 0.5)
     assert noisy_point.lead.mean.low < 0 < noisy_point.lead.mean.value
     assert choice.chosen.scale == 1.5
 
 
 def test_the_points_are_in_the_order_of_their_scale():
-    choice = choose((1.0, evaluation(0.5)), [(1.5, evaluation(0.4)), (0.5, evaluation(0.3))])
-    assert [point.scale for point in choice.points] == [0.5, 1.0, 1.5]
+    choice = choose_best_scale((1.0, evaluation(0.5)), [(1.5, evaluation(0.4)), (0.5, evaluation(0.3))])
+    assert [point.scale for point in choice.tried] == [0.5, 1.0, 1.5]
 
 
 def test_other_questions_are_refused():
     with pytest.raises(BadParameter, match="not evaluated on the same questions"):
-        choose((1.0, evaluation(0.5)), [(0.5, evaluation(0.5, suite_digest="b" * 64))])
+        choose_best_scale((1.0, evaluation(0.5)), [(0.5, evaluation(0.5, suite_digest="b" * 64))])
 
 
 class Page(HTMLParser):
@@ -119,11 +119,11 @@ class Page(HTMLParser):
 def hostile():
     given = [(scale, evaluation(share, task=HOSTILE)) for scale, share in ((1.0, 0.5), (0.5, 0.0), (1.5, 1.0))]
     given = [(scale, one.model_copy(update={"suite": HOSTILE, "harness": HOSTILE})) for scale, one in given]
-    return choose(given[0], given[1:])
+    return choose_best_scale(given[0], given[1:])
 
 
 def test_the_page_runs_nothing_and_loads_nothing_whatever_it_shows(hostile):
-    html = render_html(hostile, title=HOSTILE)
+    html = report_on_scale_search(hostile, title=HOSTILE).html
     page = Page(html)
     assert "script" not in page.tags
     assert "Content-Security-Policy" in html
@@ -134,7 +134,7 @@ def test_the_page_runs_nothing_and_loads_nothing_whatever_it_shows(hostile):
 
 
 def test_the_markdown_has_a_row_for_each_point(hostile):
-    text = render_markdown(hostile, title=HOSTILE)
+    text = report_on_scale_search(hostile, title=HOSTILE).markdown
     assert "<script" not in text
     assert "[a](javascript" not in text
     rows = [line for line in text.replace("\\.", ".").splitlines() if re.match(r"\| [\d.]+ \|", line)]
@@ -143,5 +143,5 @@ def test_the_markdown_has_a_row_for_each_point(hostile):
 
 
 def test_equal_scores_are_drawn_too():
-    choice = choose((1.0, evaluation(0.0)), [(0.5, evaluation(0.0)), (1.5, evaluation(0.0))])
-    Page(render_html(choice, title="t"))
+    choice = choose_best_scale((1.0, evaluation(0.0)), [(0.5, evaluation(0.0)), (1.5, evaluation(0.0))])
+    Page(report_on_scale_search(choice, title="t").html)

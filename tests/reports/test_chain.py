@@ -2,8 +2,8 @@
 
 import pytest
 
-from components.judging.chain import Chain, Measured, begun, extended, judged
-from components.reports.chain import metrics, render_html, render_markdown, table_text
+from components.judging.chain import Chain, StageEvaluations, begin_chain, extend_chain, judge_stage
+from components.reports.chain import report_on_chain
 from tests.support.evaluations import build_evaluation
 
 HOSTILE = "<script>alert(1)</script>|\u202e*x*"
@@ -14,7 +14,7 @@ def right(count, of=8, **changes):
 
 
 def stage(label="release-2", *, base=0, transferred=4, tuned=8, direct=None, before=6):
-    return Measured(
+    return StageEvaluations(
         label=label,
         base=right(base),
         transferred=right(transferred),
@@ -25,9 +25,9 @@ def stage(label="release-2", *, base=0, transferred=4, tuned=8, direct=None, bef
 
 
 def chain(*stages):
-    found = begun("release-1", right(0), right(6))
+    found = begin_chain("release-1", right(0), right(6))
     for one in stages:
-        found = extended(found, one)
+        found = extend_chain(found, one)
     return found
 
 
@@ -42,20 +42,27 @@ def test_figures_by_hand():
 def test_a_chain_goes_on_from_what_the_chart_before_wrote():
     before = chain(stage())
     read = Chain.model_validate_json(before.model_dump_json())
-    assert extended(read, stage("release-3")) == extended(before, stage("release-3"))
-    assert [one.label for one in extended(read, stage("release-3")).stages] == ["release-1", "release-2", "release-3"]
+    assert extend_chain(read, stage("release-3")) == extend_chain(before, stage("release-3"))
+    assert [one.label for one in extend_chain(read, stage("release-3")).stages] == [
+        "release-1",
+        "release-2",
+        "release-3",
+    ]
 
 
 def test_the_newest_model_must_beat_its_base_and_keep_up_with_the_one_before():
-    assert judged(stage(), tolerance=0.02).passed
-    worse = judged(stage(tuned=4), tolerance=0.02)
+    assert judge_stage(stage(), tolerance=0.02).passed
+    worse = judge_stage(stage(tuned=4), tolerance=0.02)
     assert not worse.passed
     assert "25.0 points below the model of the release before" in worse.reason
-    assert judged(stage(tuned=4, before=4, base=4), tolerance=0.02).reason.startswith("The newest model of the chain")
+    assert judge_stage(stage(tuned=4, before=4, base=4), tolerance=0.02).reason.startswith(
+        "The newest model of the chain"
+    )
 
 
 def test_metrics_are_by_stage_and_more_with_the_direct_fine_tune():
-    plain, direct = metrics(chain(stage())), metrics(chain(stage(direct=6)))
+    gate = judge_stage(stage(), tolerance=0.02)
+    plain, direct = (report_on_chain(one, gate).metrics for one in (chain(stage()), chain(stage(direct=6))))
     assert plain == {
         "score tuned 1": 0.75,
         "score base 1": 0,
@@ -68,21 +75,21 @@ def test_metrics_are_by_stage_and_more_with_the_direct_fine_tune():
 
 @pytest.mark.parametrize("direct", [None, 6])
 def test_the_report_has_every_stage(direct):
-    found, gate = chain(stage(direct=direct)), judged(stage(), tolerance=0.02)
-    page = render_html(found, gate)
-    assert page.startswith("<!DOCTYPE html>")
-    assert ("fine-tuned directly</span>" in page) == (direct is not None)
-    markdown = render_markdown(found, gate)
-    assert "| release-1 | 0.0 | – | 75.0 | – | – | – |" in markdown
-    assert "| release-2 | 0.0 | 50.0 | 100.0 | \\+50.0 (" not in markdown  # figures are not escaped
-    assert "| release-2 | 0.0 | 50.0 | 100.0 | +50.0 (" in markdown
-    assert "release-2" in table_text(found)
+    found, gate = chain(stage(direct=direct)), judge_stage(stage(), tolerance=0.02)
+    report = report_on_chain(found, gate)
+    assert report.html.startswith("<!DOCTYPE html>")
+    assert ("fine-tuned directly</span>" in report.html) == (direct is not None)
+    assert "| release-1 | 0.0 | – | 75.0 | – | – |" in report.markdown
+    assert "| release-2 | 0.0 | 50.0 | 100.0 | " in report.markdown
+    assert f"**Passed.** {gate.reason}" in report.markdown.replace("\\", "")
+    assert "release-2" in report.text
 
 
 def test_hostile_text_stays_text():
-    found = begun(HOSTILE, right(0, harness=HOSTILE), right(6, harness=HOSTILE))
-    found = extended(found, stage(HOSTILE))
-    gate = judged(stage(), tolerance=0.02)
-    for page in (render_html(found, gate), render_markdown(found, gate)):
+    found = begin_chain(HOSTILE, right(0, harness=HOSTILE), right(6, harness=HOSTILE))
+    found = extend_chain(found, stage(HOSTILE))
+    gate = judge_stage(stage(), tolerance=0.02)
+    report = report_on_chain(found, gate)
+    for page in (report.html, report.markdown):
         assert "<script" not in page
         assert "\u202e" not in page

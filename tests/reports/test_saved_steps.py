@@ -3,8 +3,8 @@
 import pytest
 
 from components.errors import BadParameter
-from components.judging.saved_steps import Measured, figures, saving
-from components.reports.saved_steps import curves, metrics, render_html, render_markdown, table_text
+from components.judging.saved_steps import AfterSteps, compare_lengths, pair_by_steps, saved_steps
+from components.reports.saved_steps import curves, report_on_saved_steps
 from tests.support.evaluations import build_evaluation
 
 HOSTILE = "<script>alert(1)</script>|\u202e*x*"
@@ -17,17 +17,17 @@ def right(count, of=8, **changes):
 
 def measured(recycled, direct, steps=(0, 25, 100)):
     return [
-        Measured(steps=step, recycled=right(ours), target_base=right(theirs))
+        AfterSteps(steps=step, recycled=right(ours), target_base=right(theirs))
         for step, ours, theirs in zip(steps, recycled, direct, strict=True)
     ]
 
 
-def found(recycled, direct, title="Recycled"):
-    return figures(measured(recycled, direct), title=title, tolerance=0.02)
+def found(recycled, direct):
+    return compare_lengths(measured(recycled, direct), tolerance=0.02)
 
 
 def test_the_score_is_reached_in_a_straight_line_between_two_lengths():
-    saved = saving([(0, 0.2), (20, 0.4), (100, 0.8)], [(0, 0.0), (20, 0.3), (100, 0.5)])
+    saved = saved_steps([(0, 0.2), (20, 0.4), (100, 0.8)], [(0, 0.0), (20, 0.3), (100, 0.5)])
     assert (saved.goal, saved.direct, saved.recycled) == (0.5, 100, pytest.approx(40))
     assert (saved.saved, saved.share) == (pytest.approx(60), pytest.approx(0.6))
 
@@ -43,17 +43,17 @@ def test_the_score_is_reached_in_a_straight_line_between_two_lengths():
     ],
 )
 def test_where_it_is_reached_first(reached, needed):
-    assert saving(reached, [(0, 0.0), (100, 0.5)]).recycled == pytest.approx(needed)
+    assert saved_steps(reached, [(0, 0.0), (100, 0.5)]).recycled == pytest.approx(needed)
 
 
 def test_a_recipe_that_is_too_long_saves_nothing():
     # The target base has its last score after 50 of 100 steps already.
-    saved = saving([(0, 0.2), (50, 0.4), (100, 0.9)], [(0, 0.0), (50, 0.8), (100, 0.8)])
+    saved = saved_steps([(0, 0.2), (50, 0.4), (100, 0.9)], [(0, 0.0), (50, 0.8), (100, 0.8)])
     assert (saved.direct, saved.recycled, saved.saved) == (50, pytest.approx(90), pytest.approx(-40))
 
 
 def test_a_score_that_is_not_reached_saves_nothing():
-    saved = saving([(0, 0.1), (100, 0.4)], [(0, 0.0), (100, 0.5)])
+    saved = saved_steps([(0, 0.1), (100, 0.4)], [(0, 0.0), (100, 0.5)])
     assert saved.recycled is None
     assert (saved.saved, saved.share) == (0, 0)
 
@@ -63,9 +63,9 @@ def test_figures_by_hand():
     all_of_it = found((4, 6, 8), (0, 2, 6))
     assert [row.steps for row in all_of_it.rows] == [0, 25, 100]
     assert [row.lead[0].value for row in all_of_it.rows] == [0.5, 0.5, 0.25]
-    assert [row.against_whole[0].value for row in all_of_it.rows] == [-0.25, 0.0, 0.25]
+    assert [row.against_full[0].value for row in all_of_it.rows] == [-0.25, 0.0, 0.25]
     assert (all_of_it.saving.direct, all_of_it.saving.recycled) == (100, 25)
-    assert metrics(all_of_it) == {
+    assert report_on_saved_steps(all_of_it, title="Recycled").metrics == {
         "training steps saved": 75,
         "share of training saved": 0.75,
         "reached the direct fine-tune": 1,
@@ -81,7 +81,7 @@ def test_figures_by_hand():
 
 def test_order_does_not_matter():
     several = measured((4, 6, 8), (0, 2, 6))
-    assert figures(several[::-1], title="t", tolerance=0.02) == figures(several, title="t", tolerance=0.02)
+    assert compare_lengths(several[::-1], tolerance=0.02) == compare_lengths(several, tolerance=0.02)
 
 
 def test_a_model_that_falls_behind_the_direct_one_fails():
@@ -100,28 +100,36 @@ def test_a_model_that_falls_behind_the_direct_one_fails():
     ],
 )
 def test_what_was_saved_is_said_everywhere(recycled, direct, said):
-    all_of_it = found(recycled, direct)
-    for text in (table_text(all_of_it), render_html(all_of_it), render_markdown(all_of_it)):
+    report = report_on_saved_steps(found(recycled, direct), title="Recycled")
+    for text in (report.text, report.html, report.markdown):
         assert said in text
 
 
 def test_the_page_asks_for_nothing_and_shows_hostile_text_as_text():
     several = [
-        Measured(steps=steps, recycled=one, target_base=one)
+        AfterSteps(steps=steps, recycled=one, target_base=one)
         for steps in (0, 1)
         for one in [build_evaluation({HOSTILE: [1.0, 0.0]}, harness=HOSTILE)]
     ]
-    all_of_it = figures(several, title=HOSTILE, tolerance=0.02)
-    page = render_html(all_of_it)
+    all_of_it = compare_lengths(several, tolerance=0.02)
+    report = report_on_saved_steps(all_of_it, title=HOSTILE)
+    page = report.html
     assert page.startswith("<!DOCTYPE html>")
     assert "<script" not in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "\u202e" not in page
-    markdown = render_markdown(all_of_it)
+    markdown = report.markdown
     assert "<script" not in markdown
-    assert all(line.count(" | ") == 4 for line in markdown.splitlines() if line.startswith("| 0 "))
+    assert all(line.count(" | ") == 3 for line in markdown.splitlines() if line.startswith("| 0 "))
 
 
 def test_models_that_answered_other_questions_are_refused():
     with pytest.raises(BadParameter, match="not evaluated on the same questions"):
-        figures([Measured(steps=0, recycled=right(1, of=4), target_base=right(1, of=5))], title="t", tolerance=0.02)
+        compare_lengths([AfterSteps(steps=0, recycled=right(1, of=4), target_base=right(1, of=5))], tolerance=0.02)
+
+
+def test_models_are_paired_by_the_share_of_the_steps():
+    ours, theirs = ({share: right(count) for share, count in ((0.0, 1), (0.001, 2), (0.25, 3), (1.0, 4))} for _ in "ab")
+    pairs = pair_by_steps(ours, dict(reversed(theirs.items())), steps=100)
+    assert [pair.steps for pair in pairs] == [0, 1, 25, 100]
+    assert all(pair.recycled == pair.target_base for pair in pairs)

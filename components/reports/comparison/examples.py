@@ -2,27 +2,27 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from typing import Literal
 
-from components.judging import Sample
-from components.reports.comparison.inputs import Model, Role
+from components.judging import Role, Sample
+from components.reports.comparison.models import ComparedModel
 from components.reports.text import Clipped, clip
 
-Mark = Literal["right", "partly right", "wrong"]
+Grade = Literal["right", "partly right", "wrong"]
 
 DEFAULT_COUNT = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class ShownAnswer:
     """One model's reply."""
 
     role: Role
     reply: Clipped
-    mark: Mark
+    grade: Grade
     score: float
 
 
@@ -34,10 +34,10 @@ class Example:
     id: str
     question: Clipped
     expected: Clipped
-    answers: tuple[Answer, ...]
+    answers: tuple[ShownAnswer, ...]
 
 
-def choose(models: tuple[Model, ...], count: int = DEFAULT_COUNT) -> tuple[Example, ...]:
+def choose_examples(models: Sequence[ComparedModel], count: int = DEFAULT_COUNT) -> tuple[Example, ...]:
     """Choose `count` questions to show, the same ones for the same evaluations.
 
     Tasks take turns. Within a task the ways in which the models can be right and wrong take turns, the most frequent
@@ -71,7 +71,9 @@ def _in_turns(sources: Iterable[Iterable[Sample]]) -> Iterator[Sample]:
         yield from (sample for sample in turn if sample is not None)
 
 
-def _example(models: tuple[Model, ...], samples: list[dict[tuple[str, str], Sample]], key: tuple[str, str]) -> Example:
+def _example(
+    models: Sequence[ComparedModel], samples: list[dict[tuple[str, str], Sample]], key: tuple[str, str]
+) -> Example:
     first = samples[0][key]
     return Example(
         task=first.task,
@@ -82,6 +84,6 @@ def _example(models: tuple[Model, ...], samples: list[dict[tuple[str, str], Samp
     )
 
 
-def _answer(model: Model, sample: Sample) -> Answer:
-    mark: Mark = "right" if sample.score >= 1 else "wrong" if sample.score <= 0 else "partly right"
-    return Answer(role=model.role, reply=clip(sample.reply), mark=mark, score=sample.score)
+def _answer(model: ComparedModel, sample: Sample) -> ShownAnswer:
+    grade: Grade = "right" if sample.score >= 1 else "wrong" if sample.score <= 0 else "partly right"
+    return ShownAnswer(role=model.role, reply=clip(sample.reply), grade=grade, score=sample.score)

@@ -1,6 +1,6 @@
 """Published scores, to stand beside measured ones where the model and the benchmark are the same."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -8,15 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from components.checkpoints import Checkpoint, derivation_of
 from components.definitions import FOLDERS, load_definition
+from components.judging import Column, Role
 from components.references import transfers
-from components.reports.comparison.inputs import Model, Role
-from components.reports.comparison.table import ScoreTable
-from components.transfer import ROLES, cast_dtype
+from components.transfer import cast_dtype
 
 KIND = "set of published scores"
+PARENTS = (Role.SOURCE_BASE, Role.SOURCE_TUNED, Role.TARGET_BASE)
 
 
-class Result(BaseModel):
+class PublishedScores(BaseModel):
     """One model's published scores."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -37,7 +37,7 @@ class Study(BaseModel):
     name: str
     source: str
     """As a reader finds it, for example `arXiv 2503.20110`."""
-    results: tuple[Result, ...] = Field(min_length=1)
+    results: tuple[PublishedScores, ...] = Field(min_length=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,28 +50,33 @@ class PublishedRow:
     harness: str
     """What they were measured with."""
     cells: tuple[float | None, ...]
-    """In score units and in the order of the table's columns; None where nothing was published."""
+    """In score units and in the order of the columns; None where nothing was published."""
 
 
-def published_rows(table: ScoreTable, models: tuple[Model, ...]) -> tuple[PublishedRow, ...]:
-    """The published scores of every model that is known by name, for the benchmarks among the table's tasks."""
+def published_rows(columns: Sequence[Column], known: Mapping[Role, str]) -> tuple[PublishedRow, ...]:
+    """The published scores of models that are known by name, for the benchmarks among the columns.
+
+    Args:
+        columns: of the table that the rows are for.
+        known: the name by which each model is known; empty for none.
+    """
     rows = (
         PublishedRow(
-            role=model.role,
+            role=role,
             model=result.model,
             source=study.source,
             harness=result.harness,
-            cells=tuple(_score(result, column.benchmark) for column in table.columns),
+            cells=tuple(_score(result, column.benchmark) for column in columns),
         )
-        for model in models
+        for role, name in known.items()
         for study in studies()
         for result in study.results
-        if result.model == model.known_as
+        if result.model == name
     )
     return tuple(row for row in rows if any(cell is not None for cell in row.cells))
 
 
-def _score(result: Result, benchmark: str | None) -> float | None:
+def _score(result: PublishedScores, benchmark: str | None) -> float | None:
     percent = result.percent.get(benchmark) if benchmark else None
     return None if percent is None else percent / 100
 
@@ -83,20 +88,20 @@ def studies() -> tuple[Study, ...]:
     return tuple(load_definition(KIND, str(path), Study)[0] for path in paths)
 
 
-def known_as(role: str, manifests: Mapping[str, Checkpoint]) -> str:
+def known_as(role: Role, manifests: Mapping[Role, Checkpoint]) -> str:
     """The release that a model is, or the published transfer whose result it is; empty for neither.
 
     Args:
         role: of the model.
         manifests: of the models compared and of the source base, by role.
     """
-    if role != "recycled":
+    if role is not Role.RECYCLED:
         return manifests[role].origin.get("release", "")
-    settings, tuned = derivation_of(manifests[role]).settings, manifests["source fine-tuned"]
+    settings, tuned = derivation_of(manifests[role]).settings, manifests[Role.SOURCE_TUNED]
     # The published method: λ = 1, and all three checkpoints loaded in bfloat16.
     if settings["scale"] != "1.0" or cast_dtype(settings["dtype"], tuned.dtype) != "BF16":
         return ""
-    parents = [manifests[parent].origin.get("release", "") for parent in ROLES]
+    parents = [manifests[parent].origin.get("release", "") for parent in PARENTS]
     published = (
         name
         for name, one in transfers().items()

@@ -5,19 +5,23 @@ from collections.abc import Callable
 
 import pytest
 
-from components.reports.comparison.inputs import Model, Role
+from components.judging.comparison import compare_models
+from components.judging.roles import Role
+from components.reports.comparison.models import ComparedModel
+from components.reports.comparison.report import RecycledFacts, report_on_comparison
+from components.reports.publish import Report
 from components.transfer.statistics import TensorStatistics
 from tests.support.evaluations import build_evaluation
 
 
 def build_models(
-    shares: dict[Role, float], *, tasks: int = 2, samples: int = 96, reply: str = "42", seed: int = 1
-) -> tuple[Model, ...]:
+    shares: dict[str, float], *, tasks: int = 2, samples: int = 96, reply: str = "42", seed: int = 1
+) -> tuple[ComparedModel, ...]:
     """One model a role, whose samples are right with the given probability."""
     rng = random.Random(seed)
     return tuple(
-        Model(
-            role=role,
+        ComparedModel(
+            role=Role(role),
             evaluation=build_evaluation(
                 {f"task_{t}": [float(rng.random() < share) for _ in range(samples)] for t in range(tasks)},
                 name=f"demo/{role.replace(' ', '-')}",
@@ -59,11 +63,11 @@ def _tensor(name: str, rng: random.Random) -> TensorStatistics:
     )
 
 
-DEMO: dict[Role, float] = {"target base": 0.0, "recycled": 0.9, "source fine-tuned": 0.06, "target fine-tuned": 0.96}
+DEMO: dict[str, float] = {"target base": 0.0, "recycled": 0.9, "source fine-tuned": 0.06, "target fine-tuned": 0.96}
 
 
 @pytest.fixture
-def make_models() -> Callable[..., tuple[Model, ...]]:
+def make_models() -> Callable[..., tuple[ComparedModel, ...]]:
     return build_models
 
 
@@ -73,5 +77,17 @@ def make_statistics() -> Callable[..., tuple[TensorStatistics, ...]]:
 
 
 @pytest.fixture
-def demo_models() -> tuple[Model, ...]:
+def demo_models() -> tuple[ComparedModel, ...]:
     return build_models(DEMO)
+
+
+@pytest.fixture
+def make_report(demo_models, make_statistics) -> Callable[..., Report]:
+    """Compares models and reports on it; the arguments are those of `compare_models` and `RecycledFacts`."""
+
+    def make(models=demo_models, title="OLMo 2: M4 onto M5", tolerance=0.02, first=None, **changes):
+        found = compare_models({model.role: model.evaluation for model in models}, tolerance=tolerance, first=first)
+        facts = {"statistics": make_statistics(3), "scale": "1", "dtype": "bfloat16", "load_path": "/store/recycled"}
+        return report_on_comparison(found, models, RecycledFacts(**(facts | changes)), title=title)
+
+    return make

@@ -1,12 +1,12 @@
 from collections import Counter
 
-from components.reports.comparison.examples import choose
+from components.reports.comparison.examples import choose_examples
 from components.reports.text import clip
 
 
 def test_choice_is_the_same_every_time_and_whatever_order_samples_come_in(demo_models, make_models):
     def ids(models):
-        return [(example.task, example.id) for example in choose(models)]
+        return [(example.task, example.id) for example in choose_examples(models)]
 
     assert len(ids(demo_models)) == 12
     backwards = tuple(
@@ -22,12 +22,12 @@ def test_choice_is_the_same_every_time_and_whatever_order_samples_come_in(demo_m
 
 def test_tasks_take_turns(make_models):
     models = make_models({"target base": 0.1, "recycled": 0.8, "source fine-tuned": 0.5}, tasks=6)
-    assert Counter(example.task for example in choose(models)) == {f"task_{t}": 2 for t in range(6)}
+    assert Counter(example.task for example in choose_examples(models)) == {f"task_{t}": 2 for t in range(6)}
 
 
 def test_every_kind_of_disagreement_comes_before_agreement(demo_models):
     models = demo_models[1:3]
-    patterns = [tuple(answer.mark for answer in example.answers) for example in choose(models)]
+    patterns = [tuple(answer.grade for answer in example.answers) for example in choose_examples(models)]
     assert patterns[0] == patterns[1] == ("right", "wrong")
     assert ("wrong", "right") in patterns
     assert ("right", "right") not in patterns[:4]
@@ -35,15 +35,15 @@ def test_every_kind_of_disagreement_comes_before_agreement(demo_models):
 
 def test_where_all_models_agree_there_are_still_examples(make_models):
     models = make_models({"target base": 1.0, "recycled": 1.0, "source fine-tuned": 1.0}, samples=4)
-    assert len(choose(models)) == 8
-    assert all(answer.mark == "right" for example in choose(models) for answer in example.answers)
+    assert len(choose_examples(models)) == 8
+    assert all(answer.grade == "right" for example in choose_examples(models) for answer in example.answers)
 
 
 def test_graded_answers_are_partly_right(make_models, make_evaluation):
     models = make_models({"target base": 1.0, "recycled": 1.0, "source fine-tuned": 1.0}, tasks=1, samples=1)
     graded = make_evaluation({"task_0": [0.5]})
-    (example,) = choose(tuple(type(m)(role=m.role, lineage=(), evaluation=graded) for m in models))
-    assert example.answers[0].mark == "partly right"
+    (example,) = choose_examples(tuple(type(m)(role=m.role, lineage=(), evaluation=graded) for m in models))
+    assert example.answers[0].grade == "partly right"
 
 
 def test_a_long_text_keeps_its_beginning_and_its_end():

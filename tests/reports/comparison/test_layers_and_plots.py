@@ -4,9 +4,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from components.judging.paired import Estimate
+from components.judging.roles import Role
 from components.reports.comparison.layers import by_layer
-from components.reports.comparison.plots import layer_panel, score_panel
-from components.reports.svg import WIDTH, nice_ticks
+from components.reports.plots import WIDTH, layer_panel, nice_ticks, score_panel
 from components.transfer.statistics import total
 
 SVG_TEXT, SVG_CIRCLE = "text", "circle"
@@ -72,9 +72,9 @@ def test_nice_ticks(low, high, ticks):
 
 def test_score_panel_marks_each_model_on_a_full_scale():
     rows = [
-        ("target base", Estimate(value=0.0, low=0.0, high=0.04)),
-        ("recycled", Estimate(value=0.9, low=0.82, high=0.94)),
-        ("source fine-tuned", Estimate(value=0.06, low=0.03, high=0.12)),
+        (Role.TARGET_BASE, Estimate(value=0.0, low=0.0, high=0.04)),
+        (Role.RECYCLED, Estimate(value=0.9, low=0.82, high=0.94)),
+        (Role.SOURCE_TUNED, Estimate(value=0.06, low=0.03, high=0.12)),
     ]
     svg = ET.fromstring(score_panel("<b>sort</b>", rows))
     assert svg.find("title").text == "Scores on <b>sort</b> with 95 % intervals"

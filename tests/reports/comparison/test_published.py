@@ -6,10 +6,10 @@ import pytest
 
 from components.checkpoints.manifest import Checkpoint, Derivation
 from components.definitions import FOLDERS
+from components.judging.columns import columns_of
+from components.judging.roles import Role
 from components.references.family import releases, transfers
 from components.reports.comparison.published import KIND, known_as, published_rows, studies
-from components.reports.comparison.report import ReportInput, render_html, render_markdown
-from components.reports.comparison.table import score_table
 
 BENCHMARKS = ("GSM8K", "MATH", "ARC-C", "GPQA", "MMLU", "IFEval")
 PUBLISHED = {
@@ -49,39 +49,21 @@ def known(make_models):
     return tuple(map(named, make_models({"target base": 0.5, "recycled": 0.8, "source fine-tuned": 0.81})))
 
 
-@pytest.fixture
-def rendered(make_statistics):
-    from components.reports.comparison.compare import compare
-
-    def render(models):
-        gate = compare(title="t", models=models, statistics=(), scale="1", dtype="auto", load_path="/recycled").gate
-        report = ReportInput(
-            forecast=None,
-            title="t",
-            models=models,
-            statistics=make_statistics(2),
-            scale="1",
-            dtype="auto",
-            gate=gate,
-            notes=(),
-            load_path="/recycled",
-        )
-        return render_html(report), render_markdown(report)
-
-    return render
+def rows(models):
+    return published_rows(columns_of(models[1].evaluation), {model.role: model.known_as for model in models})
 
 
 class TestRows:
     def test_each_known_model_on_each_known_benchmark(self, known):
-        rows = published_rows(score_table(known), known)
-        assert [(row.role, row.model) for row in rows] == list(NAMES.items())
-        assert [(row.cells[0], row.cells[2]) for row in rows] == [(None, None)] * 3
-        assert [row.cells[1] for row in rows] == pytest.approx([0.566, 0.798, 0.811])
-        assert [row.harness for row in rows] == ["OLMES", *["Meta's tasks in lm-evaluation-harness"] * 2]
+        found = rows(known)
+        assert [(row.role, row.model) for row in found] == list(NAMES.items())
+        assert [(row.cells[0], row.cells[2]) for row in found] == [(None, None)] * 3
+        assert [row.cells[1] for row in found] == pytest.approx([0.566, 0.798, 0.811])
+        assert [row.harness for row in found] == ["OLMES", *["Meta's tasks in lm-evaluation-harness"] * 2]
 
     def test_a_model_that_is_not_known_is_left_out(self, known):
         models = (replace(known[0], known_as=""), replace(known[1], known_as="olmo2-7b:M1-to-M3"), known[2])
-        assert [row.role for row in published_rows(score_table(models), models)] == ["source fine-tuned"]
+        assert [row.role for row in rows(models)] == ["source fine-tuned"]
 
     @pytest.mark.parametrize("benchmark", [None, "GSM-Plus"])
     def test_a_model_without_a_published_benchmark_is_left_out(self, known, benchmark):
@@ -90,23 +72,23 @@ class TestRows:
             return replace(model, evaluation=model.evaluation.model_copy(update={"tasks": tasks}))
 
         models = tuple(map(other, known))
-        assert published_rows(score_table(models), models) == ()
+        assert rows(models) == ()
 
 
 class TestReport:
-    def test_both_forms_show_it_with_its_source_and_a_caution(self, rendered, known):
-        for page in rendered(known):
-            assert "Published in arXiv 2503.20110, " in page
-            for name, score in zip(NAMES.values(), ("56.6", "79.8", "81.1"), strict=True):
-                assert name in page
-                assert score in page
-            assert "with OLMES" in page
-            assert CAPTION in page
+    def test_the_page_shows_it_with_its_source_and_a_caution(self, make_report, known):
+        page = make_report(models=known).html
+        assert "Published in arXiv 2503.20110, " in page
+        for name, score in zip(NAMES.values(), ("56.6", "79.8", "81.1"), strict=True):
+            assert name in page
+            assert score in page
+        assert "with OLMES" in page
+        assert CAPTION in page
 
-    def test_without_a_published_score_nothing_is_said_of_it(self, rendered, known):
-        for page in rendered(tuple(replace(model, known_as="") for model in known)):
-            assert "Published" not in page
-            assert CAPTION not in page
+    def test_without_a_published_score_nothing_is_said_of_it(self, make_report, known):
+        page = make_report(models=tuple(replace(model, known_as="") for model in known)).html
+        assert "Published" not in page
+        assert CAPTION not in page
 
 
 def manifest(release="", **changes):
@@ -131,17 +113,17 @@ def compared(
 ):
     made = Derivation(method="fine-tuning transfer", parents={}, settings={"scale": scale, "dtype": dtype}, software="")
     return {
-        "source base": manifest(base),
-        "source fine-tuned": manifest(tuned, dtypes={stored: 1}),
-        "target base": manifest(target),
-        "recycled": manifest(origin={}, derivation=made),
+        Role.SOURCE_BASE: manifest(base),
+        Role.SOURCE_TUNED: manifest(tuned, dtypes={stored: 1}),
+        Role.TARGET_BASE: manifest(target),
+        Role.RECYCLED: manifest(origin={}, derivation=made),
     }
 
 
 class TestKnownAs:
     def test_releases_and_the_transfer_between_them(self):
         manifests = compared()
-        assert {role: known_as(role, manifests) for role in NAMES} == NAMES
+        assert {role: known_as(Role(role), manifests) for role in NAMES} == NAMES
 
     @pytest.mark.parametrize(
         "changes",
@@ -158,10 +140,10 @@ class TestKnownAs:
         ],
     )
     def test_anything_else_is_not_the_published_result(self, changes):
-        assert known_as("recycled", compared(**changes)) == ""
+        assert known_as(Role.RECYCLED, compared(**changes)) == ""
 
     def test_the_dtype_may_be_said(self):
-        assert known_as("recycled", compared(dtype="bfloat16", stored="F32")) == "llama3:3.0-to-3.1"
+        assert known_as(Role.RECYCLED, compared(dtype="bfloat16", stored="F32")) == "llama3:3.0-to-3.1"
 
     def test_what_is_no_release_has_no_name(self):
-        assert known_as("target base", compared(target="")) == ""
+        assert known_as(Role.TARGET_BASE, compared(target="")) == ""
