@@ -18,24 +18,38 @@ def register(
     model_card: Output[Markdown],
     role: str = "recycled",
     keeps_aliases: bool = False,
-    tuned_further: Input[Model] = None,  # with Optional, KFP's back end cannot pass it
+    tuned_further: Input[Model] = None,  # with Optional, KFP fails where it is given
 ) -> NamedTuple("Registered", [("version", str), ("aliases", str)]):  # type: ignore[valid-type]
     """Register the recycled model, or what was fine-tuned from it, in MLflow by URI, with lineage and model card."""
-    from components.steps.register_run import register_artifacts
-    from components.tracking import step
+    from pathlib import Path
 
-    parents = {"source base": source_base, "source fine-tuned": source_tuned, "target base": target_base}
+    from components.judging import Role
+    from components.steps.artifacts import read_checkpoint, read_evaluation
+    from components.tracking import NewVersion, register_model, render_model_card, step
+
+    parents = {Role.SOURCE_BASE: source_base, Role.SOURCE_TUNED: source_tuned, Role.TARGET_BASE: target_base}
+    parents |= {Role.RECYCLED: recycled} if tuned_further else {}
     with step("register" if role == "recycled" else f"register {role}") as run:
-        return register_artifacts(
-            recycled,
-            parents,
-            evaluation.path,
-            passed,
-            reason,
-            model_name,
-            role,
-            model_card.path,
-            run,
-            keeps_aliases,
-            tuned_further,
+        version = NewVersion(
+            model=read_checkpoint(tuned_further or recycled),
+            parents={role: read_checkpoint(parent) for role, parent in parents.items()},
+            evaluation=read_evaluation(evaluation),
+            passed=passed,
+            reason=reason,
+            keeps_aliases=keeps_aliases,
         )
+        card = render_model_card(version)
+        Path(model_card.path).write_text(card, encoding="utf-8")
+        done = register_model(version, model_name, run.tracker)
+        aliases = ", ".join(done.aliases) or "no alias: another version, which passed the gate, keeps it"
+        run.tracker.params({"model": model_name, "version": done.version, "aliases": aliases})
+        run.tracker.text(card, "README.md" if role == "recycled" else f"README of {role}.md")
+        run.tracker.end_pipeline()
+        found = {
+            "model": model_name,
+            "version": done.version,
+            "aliases": list(done.aliases),
+            "uri": version.model.uri,
+        }
+        run.outcome.update(found if role == "recycled" else {role: found})
+        return done.version, aliases

@@ -1,10 +1,11 @@
-from .card import model_card as model_card
-from .registry import register as register
+from .address import tracking_uri as tracking_uri
+from .card import render_model_card as render_model_card
+from .errors import mlflow_errors as mlflow_errors
+from .registry import NewVersion as NewVersion
+from .registry import register_model as register_model
 from .runs import BROKEN_OFF as BROKEN_OFF
 from .runs import Tracker as Tracker
 from .runs import close_run as close_run
-from .runs import mlflow_errors as mlflow_errors
-from .runs import tracking_uri as tracking_uri
 from .step_context import EVENT_MARK as EVENT_MARK
 from .step_context import Step as Step
 from .step_context import step as step

@@ -1,7 +1,8 @@
 """The Hugging Face model card of a recycled model, or of one that was fine-tuned from it."""
 
 from components.checkpoints import Checkpoint, derivation_of
-from components.judging import Evaluation
+from components.judging import Role
+from components.tracking.registry import NewVersion
 
 TEXT = """
 # {name}
@@ -27,35 +28,20 @@ Suite `{suite}`, {harness}. Gate: **{gate}**. {reason}
 LATE = "A model on a newer release passed the gate before this one was made, and keeps the aliases that it has."
 
 
-def model_card(
-    model: Checkpoint,
-    parents: dict[str, Checkpoint],
-    evaluation: Evaluation,
-    *,
-    passed: bool,
-    reason: str,
-    keeps_aliases: bool = False,
-) -> str:
-    """Markdown with the front matter that the hub reads: parents, relation and results.
-
-    Args:
-        model: the recycled model, or what was fine-tuned from it.
-        parents: by role; `recycled` among them where the model was fine-tuned from that.
-        evaluation: the model's.
-        passed: whether the gate passed.
-        reason: why.
-        keeps_aliases: whether a newer release passed before, whose model keeps its aliases.
-    """
+def render_model_card(new: NewVersion) -> str:
+    """Markdown with the front matter that the hub reads: parents, relation and results."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    transferred = derivation_of(parents.get("recycled", model))
-    bases = [parent for role, parent in parents.items() if role != "recycled"]
+    model, parents, evaluation = new.model, new.parents, new.evaluation
+    is_tuned = Role.RECYCLED in parents
+    transferred = derivation_of(parents.get(Role.RECYCLED, model))
+    bases = [parent for role, parent in parents.items() if role is not Role.RECYCLED]
     data = ModelCardData(
         base_model=[_hub_name(parent) for parent in bases],
-        base_model_relation="finetune" if "recycled" in parents else "merge",
+        base_model_relation="finetune" if is_tuned else "merge",
         library_name="transformers",
         pipeline_tag="text-generation",
-        license=_licence(parents["target base"]),
+        license=parents[Role.TARGET_BASE].origin.get("license"),
         tags=["merge", "task-arithmetic", "finetuning-transfer"],
         model_name=model.name,
         eval_results=[
@@ -71,17 +57,17 @@ def model_card(
     )
     text = TEXT.format(
         name=model.name,
-        made="Begun with" if "recycled" in parents else "Made without training by",
+        made="Begun with" if is_tuned else "Made without training by",
         scale=transferred.settings["scale"],
         dtype=transferred.settings["dtype"],
-        then=_training(model) if "recycled" in parents else "",
+        then=_training(model) if is_tuned else "",
         software=transferred.software,
         parents="\n".join(f"| {role} | {_hub_name(parent)} | `{parent.digest}` |" for role, parent in parents.items()),
         digest=model.digest,
         suite=evaluation.suite,
         harness=evaluation.harness,
-        gate="passed" if passed else "failed",
-        reason=f"{reason} {LATE}" if keeps_aliases else reason,
+        gate="passed" if new.passed else "failed",
+        reason=f"{new.reason} {LATE}" if new.keeps_aliases else new.reason,
         scores="\n".join(
             f"| {task.task} | {task.metric} | {100 * task.score:.1f} % | {task.samples} |" for task in evaluation.tasks
         ),
@@ -96,7 +82,3 @@ def _training(model: Checkpoint) -> str:
 
 def _hub_name(checkpoint: Checkpoint) -> str:
     return checkpoint.origin.get("repo", checkpoint.name)
-
-
-def _licence(target: Checkpoint) -> str | None:
-    return target.origin.get("license")

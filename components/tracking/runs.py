@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from components import __version__, settings
 from components.errors import RecycleError, ServiceUnavailable
 from components.system import disk_errors, exclusive_lock, masker, without_passwords
+from components.tracking.address import DATABASE_FILE, server_address, tracking_uri
+from components.tracking.errors import exists_already, mlflow_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,7 +27,6 @@ RUN_TAG = "recycle.run_id"
 STEP_TAG = "recycle.step"
 PARENT_TAG = "mlflow.parentRunId"
 FAILURE_TAG = "failure"
-DATABASE_FILE = "sqlite:///"
 BROKEN_OFF = ("FAILED", "KILLED")
 LONGEST_PARAM = 6000
 """MLflow refuses longer parameter values (`MAX_PARAM_VAL_LENGTH`)."""
@@ -156,38 +157,8 @@ def _one_at_a_time(address: str) -> Iterator[None]:
         yield
 
 
-def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, or a sqlite file under RECYCLE_HOME."""
-    return _server() or f"{DATABASE_FILE}{settings.home() / 'mlflow.db'}"
-
-
-def _server() -> str:
-    """The address that the environment names; KFP's plugin sets the first variable, our pipelines the second."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("RECYCLE_TRACKING_URI") or ""
-
-
-@contextmanager
-def mlflow_errors() -> Iterator[None]:
-    """Turn what MLflow's client raises into an error a user can act on.
-
-    Raises:
-        ServiceUnavailable: MLflow does not answer, or refuses.
-    """
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ServiceUnavailable(
-            without_passwords(f"MLflow at {tracking_uri()} could not be used: {first_line}"),
-            hint="check MLFLOW_TRACKING_URI and that the server runs, or unset it to keep runs in a local file",
-        ) from None
-
-
 def _open(step: str) -> Tracker:
-    embedded = not _server()  # asked now, since MLflow itself sets the variable when a client connects
+    embedded = not server_address()  # asked now, since MLflow itself sets the variable when a client connects
     if embedded:
         with disk_errors(settings.home()):
             settings.home().mkdir(parents=True, exist_ok=True)
@@ -205,20 +176,19 @@ def _open(step: str) -> Tracker:
 
 
 def _experiment(client: "MlflowClient", embedded: bool) -> str:
-    from mlflow.exceptions import MlflowException
-
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
     found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    location = (settings.home() / "mlartifacts").as_uri() if embedded else None
-    try:
-        return str(client.create_experiment(name, artifact_location=location))
-    except MlflowException as error:
-        made = client.get_experiment_by_name(name)  # by another run, meanwhile
-        if error.error_code != "RESOURCE_ALREADY_EXISTS" or made is None:
-            raise
-        return str(made.experiment_id)
+    if found is None:
+        location = (settings.home() / "mlartifacts").as_uri() if embedded else None
+        with exists_already():
+            client.create_experiment(name, artifact_location=location)
+        found = client.get_experiment_by_name(name)
+    if found is None:
+        raise ServiceUnavailable(
+            f"MLflow's experiment {name!r} is there, but it cannot be opened",
+            hint="set MLFLOW_EXPERIMENT_NAME to another name",
+        )
+    return str(found.experiment_id)
 
 
 def _find_or_create(client: "MlflowClient", experiment: str, tags: dict[str, str], name: str) -> str:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from components.tracking.registry import register
+from components.judging.roles import Role
+from components.tracking.registry import aliases_to_move, register_model, version_tags
 from components.tracking.step_context import step
-from tests.support.evaluations import build_evaluation
-from tests.tracking.test_model_card import PARENTS, checkpoint
+from tests.tracking.test_model_card import PARENTS, RECYCLED, checkpoint, version
 
 
 @pytest.fixture(scope="module")
@@ -21,16 +21,9 @@ def registered(tmp_path_factory):
 
     def register_in(model_name, name, *, passed, keeps_aliases):
         with step("register") as running:
-            done = register(
-                tracker=running.tracker,
-                model_name=model_name,
-                model=checkpoint(name, "fine-tuning transfer", scale="1", dtype="bfloat16"),
-                parents=PARENTS,
-                evaluation=build_evaluation({"facts": [1.0, 0.0]}),
-                passed=passed,
-                reason="It is better.",
-                keeps_aliases=keeps_aliases,
-            )
+            model = checkpoint(name, "fine-tuning transfer", scale="1", dtype="bfloat16")
+            new = version(model, PARENTS, passed=passed, keeps_aliases=keeps_aliases)
+            done = register_model(new, model_name, running.tracker)
             held = running.tracker.client.get_registered_model(model_name).aliases
             return done, {alias: str(version) for alias, version in held.items()}
 
@@ -76,3 +69,37 @@ def test_of_one_run_that_failed_twice_the_later_version_is_the_candidate(registe
     done, aliases = registered("b", "failed", run="one", passed=False)
     assert done.aliases == ("candidate",)
     assert aliases == {"candidate": "2"}
+
+
+def test_an_older_version_that_is_registered_again_has_the_aliases_that_the_registry_holds(registered):
+    registered("a", "again")
+    registered("b", "again", passed=False)
+    done, aliases = registered("a", "again")
+    assert (done.version, done.aliases) == ("1", ("champion",))
+    assert aliases == {"candidate": "2", "champion": "1"}
+
+
+@pytest.mark.parametrize(
+    ("version", "holders", "given", "moved"),
+    [
+        (1, {}, {"passed": True}, ("candidate", "champion")),
+        (1, {}, {"passed": False}, ("candidate",)),
+        (2, {"candidate": 1, "champion": 1}, {"passed": True}, ("candidate", "champion")),
+        (1, {"candidate": 2, "champion": 1}, {"passed": True}, ()),
+        (2, {"candidate": 1}, {"passed": True, "keeps_aliases": True}, ("champion",)),
+        (2, {"candidate": 1, "champion": 1}, {"passed": False, "candidate_passed": True}, ()),
+        (2, {"candidate": 1, "champion": 1}, {"passed": True, "candidate_passed": True}, ("candidate", "champion")),
+    ],
+)
+def test_which_aliases_move(version, holders, given, moved):
+    rest = {"keeps_aliases": False, "candidate_passed": False}
+    assert aliases_to_move(version, holders, **(rest | given)) == moved
+
+
+def test_the_tags_say_how_both_models_were_made():
+    further = checkpoint("further", "fine-tuning", recipe="demo", dataset="demo", dtype="float32")
+    tags = version_tags(version(further, PARENTS | {Role.RECYCLED: RECYCLED}, passed=False))
+    assert tags["recycle.gate"] == "failed"
+    assert tags["recycle.digest_of_source_fine_tuned"] == "s" * 64
+    assert tags["recycle.digest_of_recycled"] == "r" * 64
+    assert (tags["recycle.scale"], tags["recycle.recipe"], tags["recycle.dtype"]) == ("0.8", "demo", "float32")

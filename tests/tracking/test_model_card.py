@@ -3,7 +3,9 @@
 import pytest
 
 from components.checkpoints.manifest import Checkpoint, Derivation
-from components.tracking.card import model_card
+from components.judging.roles import Role
+from components.tracking.card import render_model_card
+from components.tracking.registry import NewVersion
 from tests.support.evaluations import build_evaluation
 
 
@@ -25,17 +27,20 @@ def checkpoint(name, method="", **settings):
 
 
 RECYCLED = checkpoint("recycled", "fine-tuning transfer", scale="0.8", dtype="bfloat16")
-PARENTS = {role: checkpoint(role) for role in ("source base", "source fine-tuned", "target base")}
+PARENTS = {role: checkpoint(role.value) for role in (Role.SOURCE_BASE, Role.SOURCE_TUNED, Role.TARGET_BASE)}
 
 
-def card(model, parents):
-    return model_card(model, parents, build_evaluation({"facts": [1.0, 0.0]}), passed=True, reason="It is better.")
+def version(model, parents, **changes):
+    fields = {"evaluation": build_evaluation({"facts": [1.0, 0.0]}), "passed": True, "reason": "It is better."}
+    return NewVersion(model=model, parents=parents, **(fields | changes))
+
+
+def card(model, parents, **changes):
+    return render_model_card(version(model, parents, **changes))
 
 
 def test_one_that_a_newer_release_outranks_says_so():
-    evaluation = build_evaluation({"facts": [1.0, 0.0]})
-    text = model_card(RECYCLED, PARENTS, evaluation, passed=True, reason="It is better.", keeps_aliases=True)
-    assert "newer release" in text
+    assert "newer release" in card(RECYCLED, PARENTS, keeps_aliases=True)
     assert "newer release" not in card(RECYCLED, PARENTS)
 
 
@@ -48,7 +53,9 @@ def test_a_recycled_model_was_not_trained():
 
 @pytest.fixture
 def further():
-    return card(checkpoint("further", "fine-tuning", recipe="demo", dataset="demo"), PARENTS | {"recycled": RECYCLED})
+    return card(
+        checkpoint("further", "fine-tuning", recipe="demo", dataset="demo"), PARENTS | {Role.RECYCLED: RECYCLED}
+    )
 
 
 def test_a_model_that_was_fine_tuned_from_it_says_both(further):
