@@ -2,7 +2,7 @@
 
 Each kind of finding of `components.judging` has one function here that makes a `Report` of it:
 `report_on_comparison`, `report_on_chain`, `report_on_grid`, `report_on_saved_steps` and `report_on_scale_search`.
-`publish_report` writes a report where people look: KFP's artifacts, MLflow and the step's outcome. A page asks for nothing
+`publish_report` writes it where people look: KFP's artifacts, MLflow and the step's outcome. A page asks for nothing
 outside itself, runs no script, and escapes everything that a template prints. Plots are inline SVG.
 
     with step("chart the grid") as run:
