@@ -1,8 +1,11 @@
 """What a store in a bucket holds that no manifest names, or that has a manifest and no index names."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from typing import Literal
 
 from components.checkpoints import Checkpoint, is_plain, or_none_if_damaged
 from components.errors import RecycleError
@@ -12,11 +15,11 @@ from components.store.garbage import DIGEST, FILES, WORK, Garbage, is_gone, poin
 from components.store.s3.manifest import CHECKPOINTS, DIGESTS, RESULTS, is_published
 from components.store.s3.removal import (
     THREADS,
+    Contents,
     Find,
-    State,
+    indexed_ids,
     is_elsewhere,
-    look,
-    named,
+    read_contents,
     remove_draft,
     remove_index,
     remove_object,
@@ -32,44 +35,103 @@ DIGEST_BYTES = 64
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """What a store holds, read in an order in which nobody who publishes meanwhile looks like garbage."""
+
+    contents: tuple[Contents, ...]
+    """What lies under each prefix of a draft or a checkpoint."""
+    indexed: frozenset[str]
+    """Ids of checkpoints that an index names."""
+    published: frozenset[str]
+    """Ids under which there is a manifest, which may be damaged."""
+    only_copies: dict[str, Checkpoint]
+    """Published long ago, by id: no index names them, and their content is nowhere else."""
+    pointing_nowhere: tuple[Object, ...]
+    """Indexes and documents, written long ago, of what is gone."""
+
+
 def s3_garbage(root: Bucket, find: Find, before: datetime) -> list[Garbage]:
-    """What was last written before `before`.
+    """What a store in a bucket holds that nobody needs, and that was last written before `before`.
 
     Times are the server's; it refuses a clock that differs from its own by more than 15 minutes.
 
     Args:
-        root: of the store.
-        find: the store's own, which raises for one that is damaged.
-        before: a day ago, say; younger things may be part of work that goes on.
+        root: The store's prefix.
+        find: The store's own, which raises for a checkpoint that is damaged.
+        before: A day ago, say; younger things may be part of work that goes on.
     """
-    entries = root.objects()
-    told = _uploads_told(root)
-    keys = [*(entry.key for entry in entries), *told]
-    names = sorted({key.split("/")[1] for key in keys if _is_in_place(key)})
+    store = _read_store(root, find, before)
+    found = [item for contents in store.contents for item in _garbage_of(root, contents, store, find, before)]
+    return found + [_pointing_nowhere(root, entry, find) for entry in store.pointing_nowhere]
+
+
+def _read_store(root: Bucket, find: Find, before: datetime) -> Snapshot:
+    entries, uploads = root.objects(), _upload_keys(root)
+    keys = [*(entry.key for entry in entries), *uploads]
+    ids = sorted({key.split("/")[1] for key in keys if _is_below_work(key)})
+
+    def read(name: str) -> Contents:
+        start = f"{CHECKPOINTS}{name}/"
+        inside = {key.removeprefix(start) for key in uploads if key.startswith(start)}
+        return read_contents(root.under(f"{CHECKPOINTS}{name}"), inside)
+
     with thread_pool(THREADS, "garbage") as pool:
-        states = list(pool.map(lambda name: look(root.under(f"{CHECKPOINTS}{name}"), _inside(name, told)), names))
-        indexed = named(root)  # last: who publishes writes the manifest first
-        lost = {location.uri: checkpoint for location, checkpoint in _with_lost_index(states, indexed, find, before)}
-        others = [state for state in states if state.location.uri not in lost]
-        found = [garbage for state in others for garbage in _in_place(root, state, indexed, find, before)]
-        found += [_lost_index(root, checkpoint, find) for checkpoint in lost.values()]
-        there = {checkpoint.digest: checkpoint for checkpoint in lost.values()}
+        contents = tuple(pool.map(read, ids))
+        indexed = indexed_ids(root)  # after the manifests: who publishes writes the manifest first
+        with_manifest = [one for one in contents if one.has_manifest]
+        is_there = pool.map(lambda one: is_published(one.location), with_manifest)
+        published = frozenset(one.id for one, there in zip(with_manifest, is_there, strict=True) if there)
+        unnamed = [one for one in with_manifest if one.id not in indexed and one.is_older(before)]
+        only_copies = {one.id: checkpoint for one in unnamed if (checkpoint := _only_copy(one, find))}
+        there = {checkpoint.digest: checkpoint for checkpoint in only_copies.values()}
         old = [entry for entry in entries if entry.modified < before]
         dead = pool.map(lambda entry: _is_dead(root, entry, lambda digest: there.get(digest) or find(digest)), old)
-        return found + [_entry(root, entry, find) for entry, gone in zip(old, dead, strict=True) if gone]
+        pointing_nowhere = tuple(entry for entry, gone in zip(old, dead, strict=True) if gone)
+    return Snapshot(
+        contents=contents,
+        indexed=indexed,
+        published=published,
+        only_copies=only_copies,
+        pointing_nowhere=pointing_nowhere,
+    )
 
 
-def _is_in_place(key: str) -> bool:
+def classify(
+    contents: Contents, store: Snapshot, before: datetime
+) -> Literal["published", "without index", "unnamed", "draft", "in use"]:
+    """What a prefix is: a checkpoint, one whose index was lost, one that nobody can find, or a draft that is old."""
+    if contents.id in store.only_copies:
+        return "without index"
+    if contents.id in store.published and contents.id in store.indexed:
+        return "published"
+    if not contents.all or not contents.is_older(before):
+        return "in use"
+    return "unnamed" if contents.id in store.published else "draft"
+
+
+def _garbage_of(root: Bucket, contents: Contents, store: Snapshot, find: Find, before: datetime) -> Iterator[Garbage]:
+    location, keys = contents.location, {upload.key for upload in contents.uploads}
+    match classify(contents, store, before):
+        case "published":
+            yield from _beside_manifest(contents, before)
+        case "without index":
+            yield _lost_index(root, store.only_copies[contents.id], find)
+        case "unnamed":
+            reason = "checkpoint that no digest names, damaged or not the only one"
+            yield _all_of(contents, reason, partial(remove_unnamed, root, location, keys, find, before))
+        case "draft":
+            yield _all_of(contents, "draft that was broken off", partial(remove_draft, location, keys, before))
+        case "in use":
+            pass
+
+
+def _is_below_work(key: str) -> bool:
     parts = key.split("/", 2)
     return key.startswith(CHECKPOINTS) and len(parts) == 3 and WORK.fullmatch(parts[1]) is not None
 
 
-def _inside(name: str, keys: Iterable[str]) -> set[str]:
-    start = f"{CHECKPOINTS}{name}/"
-    return {key.removeprefix(start) for key in keys if key.startswith(start)}
-
-
-def _uploads_told(root: Bucket) -> set[str]:
+def _upload_keys(root: Bucket) -> set[str]:
     """Keys of uploads that the server names without being asked for them, as far as it does."""
     try:
         return {upload.key for upload in root.incomplete()}
@@ -78,15 +140,20 @@ def _uploads_told(root: Bucket) -> set[str]:
         return set()
 
 
-def _with_lost_index(
-    states: Iterable[State], indexed: set[str], find: Find, before: datetime
-) -> Iterator[tuple[Bucket, Checkpoint]]:
-    """Published checkpoints that are nowhere else, and that no index names."""
-    for state in states:
-        if state.has_manifest and state.name not in indexed and state.is_older(before):
-            checkpoint = or_none_if_damaged(lambda location=state.location: S3Source(location).manifest)  # type: ignore[misc]
-            if checkpoint is not None and not is_elsewhere(checkpoint, find):
-                yield state.location, checkpoint
+def _only_copy(contents: Contents, find: Find) -> Checkpoint | None:
+    """The checkpoint of a sound manifest, unless the store has its content elsewhere."""
+    checkpoint = or_none_if_damaged(lambda: S3Source(contents.location).manifest)
+    return checkpoint if checkpoint is not None and not is_elsewhere(checkpoint, find) else None
+
+
+def _all_of(contents: Contents, kind: str, remove: Callable[[], bool]) -> Garbage:
+    return Garbage(
+        location=f"{contents.location.uri}/",
+        reason=f"{kind}: {len(contents.objects)} objects, {len(contents.uploads)} uploads",
+        size=sum(entry.size for entry in contents.all),
+        modified=max(entry.modified for entry in contents.all),
+        remove=remove,
+    )
 
 
 def _lost_index(root: Bucket, checkpoint: Checkpoint, find: Find) -> Garbage:
@@ -99,32 +166,10 @@ def _lost_index(root: Bucket, checkpoint: Checkpoint, find: Find) -> Garbage:
     )
 
 
-def _in_place(root: Bucket, state: State, indexed: set[str], find: Find, before: datetime) -> Iterator[Garbage]:
-    published = state.has_manifest and is_published(state.location)
-    if published and state.name in indexed:
-        yield from _beside_manifest(state, before)
-    elif state.all and state.is_older(before):
-        told = {upload.key for upload in state.uploads}
-        kind = (
-            "checkpoint that no digest names, damaged or not the only one" if published else "draft that was broken off"
-        )
-        yield Garbage(
-            location=f"{state.location.uri}/",
-            reason=f"{kind}: {len(state.objects)} objects, {len(state.uploads)} uploads",
-            size=sum(entry.size for entry in state.all),
-            modified=max(entry.modified for entry in state.all),
-            remove=lambda: (
-                remove_unnamed(root, state.location, told, find, before)
-                if published
-                else remove_draft(state.location, told, before)
-            ),
-        )
-
-
-def _beside_manifest(state: State, before: datetime) -> Iterator[Garbage]:
-    """Notes and uploads of a checkpoint that is published, which nobody needs any more."""
-    location = state.location
-    for entry in state.objects:
+def _beside_manifest(contents: Contents, before: datetime) -> Iterator[Garbage]:
+    """Notes and uploads beside the manifest of a checkpoint, which nobody needs once it is published."""
+    location = contents.location
+    for entry in contents.objects:
         if entry.key.startswith(NOTES) and entry.modified < before:
             yield Garbage(
                 location=f"{location.uri}/{entry.key}",
@@ -133,7 +178,7 @@ def _beside_manifest(state: State, before: datetime) -> Iterator[Garbage]:
                 modified=entry.modified,
                 remove=lambda entry=entry: remove_object(location, entry),  # type: ignore[misc]
             )
-    for upload in state.uploads:
+    for upload in contents.uploads:
         if upload.modified < before:
             yield Garbage(
                 location=f"{location.uri}/{upload.key}",
@@ -144,7 +189,7 @@ def _beside_manifest(state: State, before: datetime) -> Iterator[Garbage]:
             )
 
 
-def _entry(root: Bucket, entry: Object, find: Find) -> Garbage:
+def _pointing_nowhere(root: Bucket, entry: Object, find: Find) -> Garbage:
     def is_dead() -> bool:
         return _is_dead(root, entry, find)
 

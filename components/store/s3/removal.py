@@ -2,12 +2,12 @@
 
 A draft is claimed before it is removed: a mark takes the place of its manifest, and both are written only where there
 is none. So either a draft is published, and stays, or it is removed, and cannot be published meanwhile. (A mark whose
-`gc` was killed stays until a later one ends what it began; work that finds it goes on in another place.)
+`gc` was killed stays until a later one ends what it began; work that finds it goes on under another prefix.)
 
 What has a manifest or is an index itself is removed first and looked at again then: whoever publishes writes the
 manifest, then the index, and then looks for the manifest, so that one of the two sees the other.
 
-A checkpoint that no index names is removed only where the store has the same content in another place, whole.
+A checkpoint that no index names is removed only where the store has the same content under another prefix, complete.
 Otherwise it is its index that was lost, and that is written again.
 """
 
@@ -39,26 +39,26 @@ Find = Callable[[str], Checkpoint | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class State:
-    """What lies where one piece of work writes its checkpoint."""
+class Contents:
+    """What lies under the prefix where one piece of work writes its checkpoint."""
 
     location: Bucket
     objects: tuple[Object, ...]
     uploads: tuple[Upload, ...]
 
     @property
-    def name(self) -> str:
-        """Of the place, as an index has it."""
+    def id(self) -> str:
+        """The name of the work, which an index names its checkpoint by."""
         return id_of(self.location)
 
     @property
     def has_manifest(self) -> bool:
-        """Whether there was something in its place."""
+        """Whether there was a manifest, or the mark of a removal in its place."""
         return any(entry.key == MANIFEST for entry in self.objects)
 
-    def without(self, key: str) -> "State":
-        """The same but for one object."""
-        return State(
+    def without(self, key: str) -> "Contents":
+        """All but one object."""
+        return Contents(
             location=self.location,
             objects=tuple(entry for entry in self.objects if entry.key != key),
             uploads=self.uploads,
@@ -70,16 +70,16 @@ class State:
         return *self.objects, *self.uploads
 
     def is_older(self, before: datetime) -> bool:
-        """Whether nothing was written since."""
+        """Whether nothing was written since a moment."""
         return all(entry.modified < before for entry in self.all)
 
 
-def look(location: Bucket, told: Collection[str] = ()) -> State:
-    """What lies in a place.
+def read_contents(location: Bucket, upload_keys: Collection[str] = ()) -> Contents:
+    """Read what lies under a prefix.
 
     Args:
-        location: of a draft or a checkpoint.
-        told: keys in it of uploads that are known of.
+        location: The prefix of a draft or a checkpoint.
+        upload_keys: Keys below it of uploads that are known of.
     """
     objects = location.objects()
     notes = {
@@ -88,14 +88,14 @@ def look(location: Bucket, told: Collection[str] = ()) -> State:
         if entry.key.startswith(NOTES) and entry.key.endswith(".upload")
     }
     large = {entry.key for entry in objects if entry.size > SMALLEST_PART}
-    keys = sorted(key for key in {*notes, *large, *told} if is_plain(key))
-    return State(
+    keys = sorted(key for key in {*notes, *large, *upload_keys} if is_plain(key))
+    return Contents(
         location=location, objects=objects, uploads=tuple(upload for key in keys for upload in location.incomplete(key))
     )
 
 
-def named(root: Bucket) -> set[str]:
-    """The names of all places that an index of the store at `root` names."""
+def indexed_ids(root: Bucket) -> frozenset[str]:
+    """The ids of all checkpoints that an index of the store at `root` names."""
 
     def read(entry: Object) -> str:
         with suppress(Absent):
@@ -103,16 +103,16 @@ def named(root: Bucket) -> set[str]:
         return ""
 
     with thread_pool(THREADS, "indexes") as pool:
-        return set(pool.map(read, root.objects(DIGESTS)))
+        return frozenset(pool.map(read, root.objects(DIGESTS)))
 
 
-def remove_draft(location: Bucket, told: Collection[str], before: datetime) -> bool:
-    """Remove what lies in a place that has no manifest, unless it was written to since `before`.
+def remove_draft(location: Bucket, upload_keys: Collection[str], before: datetime) -> bool:
+    """Remove what lies under a prefix without a manifest, unless it was written to since `before`.
 
     Args:
-        location: the draft's.
-        told: keys in it of uploads that are known of.
-        before: a moment.
+        location: The prefix of the draft.
+        upload_keys: Keys below it of uploads that are known of.
+        before: A moment.
 
     Returns:
         Whether it was removed.
@@ -121,7 +121,7 @@ def remove_draft(location: Bucket, told: Collection[str], before: datetime) -> b
     if mark is None:
         return False
     try:
-        state = look(location, told).without(MANIFEST)
+        state = read_contents(location, upload_keys).without(MANIFEST)
         if not state.is_older(before):
             return False
         for upload in state.uploads:
@@ -133,13 +133,13 @@ def remove_draft(location: Bucket, told: Collection[str], before: datetime) -> b
         remove_manifest(location, mark)
 
 
-def remove_unnamed(root: Bucket, location: Bucket, told: Collection[str], find: Find, before: datetime) -> bool:
+def remove_unnamed(root: Bucket, location: Bucket, upload_keys: Collection[str], find: Find, before: datetime) -> bool:
     """Remove a checkpoint that no index names, and that is damaged or not the only one (see `remove_draft`)."""
-    state, content = look(location, told), read_manifest(location)
+    state, content = read_contents(location, upload_keys), read_manifest(location)
     checkpoint = or_none_if_damaged(lambda: S3Source(location).manifest)
 
     def is_needed() -> bool:
-        return state.name in named(root) or (checkpoint is not None and not is_elsewhere(checkpoint, find))
+        return state.id in indexed_ids(root) or (checkpoint is not None and not is_elsewhere(checkpoint, find))
 
     if content is None or not state.is_older(before) or is_needed():
         return False
@@ -148,14 +148,14 @@ def remove_unnamed(root: Bucket, location: Bucket, told: Collection[str], find: 
         with suppress(AlreadyThere):
             location.put(MANIFEST, content, new=True)
         return False
-    return remove_draft(location, told, before)
+    return remove_draft(location, upload_keys, before)
 
 
 def remove_index(root: Bucket, entry: Object, is_dead: Callable[[], bool]) -> bool:
     """Remove the index of a checkpoint that is gone, unless that is published at this moment."""
     if not (is_dead() and remove_object(root, entry)):
         return False
-    digest, known = entry.key.removeprefix(DIGESTS), named(root)
+    digest, known = entry.key.removeprefix(DIGESTS), indexed_ids(root)
     for name in _with_manifest(root) - known:
         with suppress(BadCheckpoint):
             manifest = S3Source(root.under(f"{CHECKPOINTS}{name}")).manifest
@@ -167,7 +167,7 @@ def remove_index(root: Bucket, entry: Object, is_dead: Callable[[], bool]) -> bo
 
 
 def is_elsewhere(checkpoint: Checkpoint, find: Find) -> bool:
-    """Whether the store has the content of a checkpoint in another place than this one too, whole."""
+    """Whether the store has the content of a checkpoint under another prefix too, complete."""
     found = or_none_if_damaged(lambda: find(checkpoint.digest))
     if found is None or found.uri == checkpoint.uri:
         return False
@@ -178,7 +178,7 @@ def restore_index(root: Bucket, checkpoint: Checkpoint, find: Find) -> bool:
     """Write the index of a checkpoint again that was damaged or lost, unless somebody else did meanwhile."""
     key, location = f"{DIGESTS}{checkpoint.digest}", Bucket.at(checkpoint.uri)
     lost = root.head(key)
-    if not is_published(location) or id_of(location) in named(root) or is_elsewhere(checkpoint, find):
+    if not is_published(location) or id_of(location) in indexed_ids(root) or is_elsewhere(checkpoint, find):
         return False
     with suppress(AlreadyThere, Absent):
         root.put(key, id_of(location).encode(), new=lost is None, replaces=lost.etag if lost else None)

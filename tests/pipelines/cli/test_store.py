@@ -843,7 +843,7 @@ class TestBucketGarbage:
         time.sleep(1.1)  # the server tells an object's time in whole seconds
         before = datetime.now(UTC)
         (first,), (second,) = unfinished(bucket.garbage(before)), unfinished(bucket.garbage(before))
-        look, saved = s3_removal.look, []
+        look, saved = s3_removal.read_contents, []
 
         def meanwhile(*arguments):
             state = look(*arguments)
@@ -854,7 +854,7 @@ class TestBucketGarbage:
             return state
 
         with monkeypatch.context() as patched:
-            patched.setattr(s3_removal, "look", meanwhile)
+            patched.setattr(s3_removal, "read_contents", meanwhile)
             assert first.remove()
         assert_sound(bucket, [saved[1].digest])
 
