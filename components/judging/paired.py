@@ -168,10 +168,11 @@ def _scores(samples: Iterable[Sample]) -> Weighted:
     return Weighted(values=[sample.score for sample in samples], weights=[sample.weight for sample in samples])
 
 
-def _listed(names: Iterable[str], kind: str, shown: int = 3) -> str:
+def _listed(names: Iterable[str], kind: str) -> str:
+    """At most three of the names."""
     names = sorted(names)
-    rest = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return f"the {kind}{'s' if len(names) > 1 else ''} {', '.join(map(repr, names[:shown]))}{rest}"
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"the {kind}{'s' if len(names) > 1 else ''} {', '.join(map(repr, names[:3]))}{rest}"
 
 
 def _unpaired(first: Evaluation, second: Evaluation, why: str) -> BadParameter:

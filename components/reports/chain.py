@@ -14,6 +14,8 @@ KINDS: dict[str, tuple[str, Shape]] = {
 }
 """Name for people and sign of each kind of model, by its field in `ChainStage`."""
 
+LONGEST_TICK = 11
+"""Characters of a release's label under the plots."""
 HEAD = ("Mean score, %", "bare", "transferred", "fine-tuned from there", "directly", "from there − directly, points")
 
 
@@ -54,9 +56,10 @@ def _series(chain: Chain, column: int) -> list[Series]:
     return series
 
 
-def _tick(label: str, longest: int = 11) -> str:
+def _tick(label: str) -> str:
+    """The label, or its end where it is too long to stand beside others."""
     label = one_line(label)
-    return label if len(label) <= longest else f"…{label[1 - longest :]}"
+    return label if len(label) <= LONGEST_TICK else f"…{label[1 - LONGEST_TICK :]}"
 
 
 def _row(stage: ChainStage) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from components.reports.comparison.layers import EMBEDDING, HEAD
 from components.system import one_line
 
 WIDTH = 340
-"""Of every panel, in the units of its viewBox: about as many pixels on a phone."""
+"""The width of every panel, in the units of its viewBox: about as many pixels on a phone."""
 TOP = 10.0
 """Where the vertical axis of a panel ends."""
 APART = 4.0
@@ -72,7 +72,7 @@ class Series:
 
     @property
     def key(self) -> Markup:
-        """Its sign, for a legend."""
+        """The sign of the series, for a legend."""
         return key(self.shape)
 
 
@@ -210,7 +210,7 @@ def nice_ticks(low: float, high: float) -> list[float]:
 
 
 def tick_labels(ticks: Sequence[float], *, as_percent: bool) -> list[str]:
-    """As many labels, with just the digits that tell them apart."""
+    """A label for each tick, with just the digits that tell the labels apart."""
     shown = [100 * tick if as_percent else tick for tick in ticks]
     step = f"{shown[1] - shown[0]:.3g}"
     if "e" in step:

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from components.system import clean_text
 
+LONGEST = 20_000
+"""Characters of one text that a report carries."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Clipped:
@@ -20,14 +23,14 @@ class Clipped:
         return self.short != self.full
 
 
-def clip(text: str, *, shown: int = 320, kept: int = 20_000) -> Clipped:
-    """Cut a text to about `shown` characters, and its full form to `kept`.
+def clip(text: str, *, shown: int = 320) -> Clipped:
+    """Cut a text to about `shown` characters, and its full form to LONGEST.
 
     The end stays, since a reply that reasons ends with its answer, and a prompt with examples with its question.
     """
     full = clean_text(text).strip()
-    if len(full) > kept:
-        full = f"{full[:kept]} … ({len(full) - kept} characters more)"
+    if len(full) > LONGEST:
+        full = f"{full[:LONGEST]} … ({len(full) - LONGEST} characters more)"
     if len(full) <= shown:
         return Clipped(short=full, full=full)
     tail = shown // 3

@@ -24,12 +24,12 @@ class Step:
 
     tracker: Tracker
     outcome: dict[str, Any] = field(default_factory=dict)
-    """What `recycle run` shows of it."""
+    """What `recycle run` shows of the step."""
 
 
 @contextmanager
 def step(name: str) -> Iterator[Step]:
-    """Run the body as the step called `name`; its errors are told before they go on."""
+    """Run the body as the step called `name`; its errors are logged, and noted in MLflow, before they are raised."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
     for client in ("httpx", "httpx2"):  # they log whole addresses, signed ones too
         logging.getLogger(client).setLevel(logging.WARNING)

@@ -13,7 +13,7 @@ from components.reports.text import Clipped, clip
 
 Grade = Literal["right", "partly right", "wrong"]
 
-DEFAULT_COUNT = 12
+COUNT = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,8 @@ class Example:
     answers: tuple[ShownAnswer, ...]
 
 
-def choose_examples(models: Sequence[ComparedModel], count: int = DEFAULT_COUNT) -> tuple[Example, ...]:
-    """Choose `count` questions to show, the same ones for the same evaluations.
+def choose_examples(models: Sequence[ComparedModel]) -> tuple[Example, ...]:
+    """Choose COUNT questions to show, the same ones for the same evaluations.
 
     Tasks take turns. Within a task the ways in which the models can be right and wrong take turns, the most frequent
     first and those where all models score alike last; so every kind of disagreement is seen, rare ones more often
@@ -50,7 +50,7 @@ def choose_examples(models: Sequence[ComparedModel], count: int = DEFAULT_COUNT)
         scores = tuple(round(replies[sample.task, sample.id].score, 1) for replies in samples)
         patterns[sample.task][scores].append(sample)
     tasks = [task.task for task in models[0].evaluation.tasks]
-    chosen = islice(_in_turns(_ordered(patterns[task]) for task in tasks), count)
+    chosen = islice(_in_turns(_ordered(patterns[task]) for task in tasks), COUNT)
     return tuple(_example(models, samples, (sample.task, sample.id)) for sample in chosen)
 
 
