@@ -46,14 +46,14 @@ def describe(
 
 
 def fingerprint(layout: Layout) -> str:
-    """A digest that is another one when the files may have changed: by what their source knows without reading."""
+    """Return a digest that changes when the files may have changed, by what their source knows without reading."""
     # Of a manifest beside files that were changed since, the digests are still the old ones: the version too.
     known = [[file.path, file.size, file.sha256 or file.git_blob, file.version] for file in layout.files]
     return digest_of([layout.source.uri, known])
 
 
 def digest_of_file(source: Source, path: str, size: int, advance: Advance = lambda done: None) -> str:
-    """sha256 of a file, its blocks read side by side."""
+    """Return the sha256 of a file, whose blocks are read side by side."""
     sha256 = hashlib.sha256()
     in_blocks(
         range(0, size, BLOCK),
@@ -111,7 +111,7 @@ def check_at_rest(layout: Layout) -> None:
         )
 
 
-def check_digest(place: str, expected: str, found: str) -> None:
+def check_digest(where: str, expected: str, found: str) -> None:
     """Compare two digests of a file.
 
     Raises:
@@ -119,6 +119,6 @@ def check_digest(place: str, expected: str, found: str) -> None:
     """
     if found != expected:
         raise DigestMismatch(
-            f"{place} has the sha256 {found}, but {expected} is recorded for it: its bytes were changed or damaged",
+            f"{where} has the sha256 {found}, but {expected} is recorded for it: its bytes were changed or damaged",
             hint="remove it and get or make the checkpoint again",
         )

@@ -1,12 +1,8 @@
-"""Where a checkpoint's files come from: one protocol, whatever the place."""
+"""The files of a checkpoint by name: which belong to one, and which names are safe."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from components.errors import BadCheckpoint
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +13,11 @@ class SourceFile:
     """Relative, with `/` between folders, and never outside the checkpoint: sources refuse such names."""
     size: int
     sha256: str | None = None
-    """Where the source knows it."""
+    """The digest in hexadecimal, where the source knows it."""
     git_blob: str | None = None
     """SHA-1 of the git blob, which the hub has for files outside LFS."""
     version: str | None = None
-    """Changes when the content may have changed, where nothing better is known."""
+    """A text that changes when the content may have changed, where nothing better is known."""
 
 
 # Safetensors weights, JSON, tokenizer files, model card and licence; never pickles, never code.

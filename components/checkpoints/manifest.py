@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 MANIFEST = "checkpoint.json"
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class File(BaseModel):
@@ -113,11 +113,11 @@ class Checkpoint(BaseModel):
         )
 
     def moved_to(self, uri: str) -> "Checkpoint":
-        """The manifest of the same files at another location."""
+        """Return the manifest of the same files at another location."""
         return self.model_copy(update={"uri": uri})
 
     def missing_error(self) -> BadReference:
-        """The error where its files cannot be found."""
+        """Return the error for files that cannot be found."""
         return BadReference(
             f"the files of {self.name} are neither at {self.uri} nor in the store",
             hint="set RECYCLE_STORE to the store that holds them, or save the checkpoint again",
@@ -164,16 +164,16 @@ class Checkpoint(BaseModel):
 
 
 def or_none_if_damaged(read: Callable[[], Result]) -> Result | None:
-    """What `read` gives; where that is damaged a warning and None, so that whoever needs it makes it again."""
+    """Return what `read` gives, or None with a warning where it is damaged: whoever needs it makes it again."""
     try:
         return read()
     except BadCheckpoint as error:
-        log.warning("%s; it is taken for absent", error.problem)
+        logger.warning("%s; it is taken for absent", error.problem)
         return None
 
 
 def text_of(content: bytes, where: str) -> str:
-    """The text of a small document of the store, which came from `where`.
+    """Decode a small document of the store, which came from `where`.
 
     Raises:
         BadCheckpoint: it is none.
@@ -198,7 +198,7 @@ def derive(method: str, parents: dict[str, Checkpoint], settings: dict[str, str]
 
 
 def derivation_of(checkpoint: Checkpoint) -> Derivation:
-    """How a checkpoint was made from others.
+    """Return how a checkpoint was made from others.
 
     Raises:
         BadCheckpoint: it was not.

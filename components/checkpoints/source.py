@@ -1,10 +1,9 @@
 """The protocol of what a checkpoint can be read from."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from components.checkpoints.manifest import Checkpoint
 from components.checkpoints.files import SourceFile
+from components.checkpoints.manifest import Checkpoint
 
 
 class Source(Protocol):
@@ -23,7 +22,7 @@ class Source(Protocol):
         """Where it lies, as manifests say it."""
 
     @property
-    def manifest(self) -> "Checkpoint | None":
+    def manifest(self) -> Checkpoint | None:
         """What Recycle wrote beside the files, if it did."""
 
     @property

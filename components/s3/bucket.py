@@ -1,7 +1,7 @@
 """A prefix of a bucket of an S3 server (MinIO or another): its objects, and the uploads that become objects."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,12 +26,12 @@ MOST_PARTS = 10_000
 
 _URI = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?", re.DOTALL)
 _NO_BUCKET = re.compile(r"\.\.|\.-|-\.|^[0-9.]+$")
-"""Of names that the pattern allows: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
+"""Names that the pattern allows and S3 does not: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Object:
-    """What a bucket lists."""
+    """One object, as a bucket lists it."""
 
     key: str
     size: int
@@ -60,7 +60,7 @@ def parse_uri(uri: str) -> tuple[str, str]:
     prefix = (match[2] or "").rstrip("/") if match else ""
     if match is None or (prefix and not is_plain(prefix)) or _NO_BUCKET.search(match[1]):
         raise BadReference(
-            f"{without_passwords(uri)[:300]!a} is not the address of a place in a bucket",
+            f"{without_passwords(uri)[:300]!a} is not the address of a prefix of a bucket",
             hint="write it as s3://bucket/prefix, without .. or %",
         )
     return match[1], prefix
@@ -75,7 +75,7 @@ class Bucket:
 
     @classmethod
     def at(cls, uri: str) -> "Bucket":
-        """The place that `s3://bucket/prefix` names (see `parse_uri`)."""
+        """The prefix that `s3://bucket/prefix` names (see `parse_uri`)."""
         return cls(*parse_uri(uri))
 
     @property
@@ -84,7 +84,7 @@ class Bucket:
         return f"s3://{self.name}/{self.prefix}".rstrip("/")
 
     def under(self, key: str) -> "Bucket":
-        """A place inside this one."""
+        """A prefix inside this one."""
         return Bucket(self.name, self._key(key))
 
     def head(self, key: str) -> Object | None:
@@ -144,7 +144,7 @@ class Bucket:
         )
 
     def copy(self, origin: "Bucket", source: str, key: str) -> None:
-        """Have the server copy an object of `origin`, a place in the same bucket, whatever its size.
+        """Have the server copy an object of `origin`, a prefix of the same bucket, whatever its size.
 
         Raises:
             Absent: there is no such object.
@@ -231,25 +231,23 @@ class Bucket:
             self._do(f"abort {key}", lambda: client()._abort_multipart_upload(self.name, self._key(key), upload))
 
     def uploads(self, key: str) -> list[tuple[str, datetime]]:
-        """Id and start of every upload of exactly this key, oldest first (MinIO lists them by whole keys only)."""
-        listed = self._do(
-            f"list uploads of {key}",
-            lambda: self._ours(client()._list_multipart_uploads(self.name, prefix=self._key(key))),
-        )
-        found = [
-            (str(upload.upload_id), moment(upload.initiated_time))
-            for upload in listed.uploads
-            if upload.object_name == self._key(key)
-        ]
-        return sorted(found, key=lambda upload: upload[1])
+        """Id and start of every upload of exactly this key, oldest first."""
+        found = ((upload, began) for _, upload, began in self._uploads(key))
+        return sorted(found, key=lambda one: one[1])
 
     def incomplete(self, key: str | None = None) -> tuple[Upload, ...]:
         """Every incomplete upload of exactly this key, or all that the server tells of when it is not asked for one.
 
         (MinIO lists a bucket's uploads as it remembers them, and those of a whole key as they are.)
         """
-        start = f"{self.prefix}/" if self.prefix else ""
         found: list[Upload] = []
+        for name, upload, began in self._uploads(key):
+            with suppress(Absent):
+                found.append(self._incomplete(name, upload, began))
+        return tuple(found)
+
+    def _uploads(self, key: str | None) -> Iterator[tuple[str, str, datetime]]:
+        start = f"{self.prefix}/" if self.prefix else ""
         marker: str | None = None
         while True:
             listed = self._do(
@@ -259,12 +257,10 @@ class Bucket:
             for upload in listed.uploads:
                 name = str(upload.object_name)
                 if name.startswith(start) and is_plain(name) and key in (None, name.removeprefix(start)):
-                    with suppress(Absent):
-                        began = moment(upload.initiated_time)
-                        found.append(self._incomplete(name.removeprefix(start), str(upload.upload_id), began))
+                    yield name.removeprefix(start), str(upload.upload_id), moment(upload.initiated_time)
             marker = str(listed.next_key_marker or "")
             if not (listed.is_truncated and marker):
-                return tuple(found)
+                return
 
     def _incomplete(self, key: str, upload: str, began: datetime) -> Upload:
         parts = self._parts(key, upload)

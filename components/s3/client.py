@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 60.0
-"""Without a byte."""
+"""A connection that gives no byte for so long is given up."""
 CONNECTIONS = 64
 REGION = "us-east-1"
 
 _ENDPOINT = re.compile(
-    r"(?P<scheme>https?)://(?P<place>(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)/?", re.ASCII
+    r"(?P<scheme>https?)://(?P<host_and_port>(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)/?", re.ASCII
 )
 
 
 def site() -> str:
     """The server's address, as errors name it."""
     match = _ENDPOINT.fullmatch(_endpoint())
-    return f"{match['scheme']}://{match['place']}" if match else "S3"
+    return f"{match['scheme']}://{match['host_and_port']}" if match else "S3"
 
 
 def client() -> "Minio":
@@ -76,7 +76,7 @@ def connect(endpoint: str, key: str, secret: str, token: str | None, region: str
     # Redirects are not followed: the credentials are for the server that was named.
     pool = urllib3.PoolManager(maxsize=CONNECTIONS, timeout=timeout, retries=urllib3.Retry(0, redirect=0))
     return Minio(
-        match["place"],
+        match["host_and_port"],
         access_key=key,
         secret_key=secret,
         session_token=token,

@@ -11,7 +11,7 @@ from components.s3.client import site
 from components.s3.retries import AlreadyThere
 
 MARKER = "results/server/if-none-match"
-"""Under a prefix that every writer may write to. It stays: nobody needs the right to delete it."""
+"""The object that is tried, where every writer may write. It stays: nobody needs the right to delete it."""
 CONTENT = b"Written only where there was nothing, to see whether the server knows If-None-Match.\n"
 
 

@@ -11,7 +11,7 @@ from components.s3.retries import BadAnswer
 from components.system import MIN_BYTES_PER_S, MinimumThroughput
 
 LARGEST_DOCUMENT = 256 << 20
-"""Bytes of what is read whole: manifests, notes, tokenizers."""
+"""Most bytes of what is read at once: manifests, notes, tokenizers."""
 CHECKSUM = "x-amz-checksum-sha256"
 WITH_CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
 
@@ -24,7 +24,7 @@ def etag_of(given: str | None) -> str:
 
 
 def checksum(content: bytes | bytearray) -> str:
-    """As S3 writes it: in base 64."""
+    """The sha256 of a content as S3 writes it, in base 64."""
     return b64encode(hashlib.sha256(content).digest()).decode()
 
 
@@ -58,7 +58,7 @@ def moment(stamp: datetime | None) -> datetime:
 
 
 def document(response: Any, location: str) -> bytes:  # noqa: ANN401 - urllib3's response
-    """The whole body of an answer about the object at `place`.
+    """The whole body of an answer about the object at `location`.
 
     Raises:
         BadCheckpoint: it is too large for a document.

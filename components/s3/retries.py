@@ -15,9 +15,9 @@ from components.system import RetryPolicy, retry
 Result = TypeVar("Result")
 
 PATIENCE_S = 60.0
-"""From the first failure on: the pod of a server takes 10 to 30 s to come back."""
+"""Seconds after the first failure in which a request is tried again: a server's pod takes 10 to 30 s to come back."""
 FEWEST_TRIES = 3
-"""However long each takes to fail."""
+"""Tries that are made however long each takes to fail."""
 FIRST_WAIT_S = 0.25
 LONGEST_WAIT_S = 5.0
 TELL_EVERY_S = 4.0
@@ -83,7 +83,7 @@ _CAUSES: tuple[tuple[frozenset[str], type[RecycleError], str], ...] = (
 The codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html; those with XMinio are MinIO's own.
 """
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Absent(Exception):
@@ -146,7 +146,7 @@ class _Teller:
         now = time.monotonic()
         if self._last is None or not 0 <= now - self._last < TELL_EVERY_S:
             self._last = now
-            log.warning(
+            logger.warning(
                 "waiting for the store, %.0f s by the next try, because %s does not %s in %s: %s",
                 waiting_s,
                 site(),

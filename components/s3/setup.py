@@ -22,7 +22,7 @@ from components.system import RetryPolicy, retry
 START_S = 300.0
 WAIT_S = 2.0
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ def _wait_for(client: Minio) -> None:
         client.list_buckets,
         RetryPolicy(first_wait_s=WAIT_S, longest_wait_s=WAIT_S, patience_s=START_S),
         (urllib3.exceptions.HTTPError, S3Error),
-        tell=lambda error, waiting_s: log.info("MinIO does not answer yet"),
+        tell=lambda error, waiting_s: logger.info("MinIO does not answer yet"),
         may_pass=lambda error: not (isinstance(error, S3Error) and error.response and error.response.status < 500),
     )
 
@@ -94,7 +94,7 @@ def _set_up_one(client: Minio, admin: MinioAdmin, user: BucketUser) -> None:
     admin.policy_add(policy, policy=_only(user.bucket))
     admin.user_add(user.access_key, user.secret_key)
     admin.policy_set(policy, user=user.access_key)
-    log.info("bucket %s, for the user %s alone", user.bucket, user.access_key)
+    logger.info("bucket %s, for the user %s alone", user.bucket, user.access_key)
 
 
 def _only(bucket: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from components import __version__
 from components.checkpoints import MANIFEST, PICKLE_SUFFIXES, SourceFile, belongs, check_path
 from components.errors import BadCheckpoint
-from components.sources.hub_errors import BadAnswer, not_a_hub, retried
+from components.sources.hub_errors import BadHubAnswer, not_a_hub, retried
 from components.sources.hub_repo import RepoRevision, hub_endpoint, hub_headers
 from components.system import MIN_BYTES_PER_S, MinimumThroughput, is_link_local
 
@@ -121,7 +121,7 @@ def _page(url: str) -> tuple[Any, str]:
         hf_raise_for_status(response)
         return response.json(), str(response.links.get("next", {}).get("url", ""))
     except (AttributeError, TypeError, ValueError):
-        raise BadAnswer(f"HTTP {response.status_code} without the JSON of a list") from None
+        raise BadHubAnswer(f"HTTP {response.status_code} without the JSON of a list") from None
 
 
 def read_range(at: RepoRevision, path: str, start: int, buffer: memoryview, size: int) -> None:
@@ -138,7 +138,7 @@ def read_range(at: RepoRevision, path: str, start: int, buffer: memoryview, size
 def _read_range(at: RepoRevision, path: str, start: int, buffer: memoryview, size: int) -> None:
     with _answer(at, path, start, start + len(buffer)) as response:
         if _first_byte(response, start, start + len(buffer), size) != start:
-            raise BadAnswer(f"it sends the whole of {path} where a range was asked for")
+            raise BadHubAnswer(f"it sends the whole of {path} where a range was asked for")
         filled = 0
         for piece in _exactly(response, len(buffer)):
             buffer[filled : filled + len(piece)] = piece
@@ -164,14 +164,14 @@ def _answer(at: RepoRevision, path: str, start: int, end: int) -> Iterator["Resp
             if response.next_request is None:
                 break
             if is_link_local(response.next_request.url.host):
-                raise BadAnswer(f"it redirects {path} to a link-local address")
+                raise BadHubAnswer(f"it redirects {path} to a link-local address")
             response = session.send(response.next_request, stream=True, follow_redirects=False)
             answers.callback(response.close)
         try:
             hf_raise_for_status(response)
         except (AttributeError, TypeError, ValueError):
             # The client reads the body of a refusal for a message, and expects a JSON object.
-            raise BadAnswer(f"HTTP {response.status_code} for {path}") from None
+            raise BadHubAnswer(f"HTTP {response.status_code} for {path}") from None
         yield response
 
 
@@ -179,7 +179,7 @@ def _first_byte(response: "Response", start: int, end: int, size: int) -> int:
     """Where in the file the body begins: at `start`, or at 0 where the hub ignored the range.
 
     Raises:
-        BadAnswer: it is another range, or of a file of another size, or compressed.
+        BadHubAnswer: it is another range, or of a file of another size, or compressed.
     """
     given = response.headers.get("Content-Range", "")
     encoding = response.headers.get("Content-Encoding", "identity")
@@ -188,7 +188,7 @@ def _first_byte(response: "Response", start: int, end: int, size: int) -> int:
     if response.status_code == 206 and encoding == "identity" and given == f"bytes {start}-{end - 1}/{size}":
         return start
     answer = f"HTTP {response.status_code}, {encoding[:20]}, {given[:80]!r}"
-    raise BadAnswer(f"asked for bytes {start}-{end - 1}/{size}, given {answer}")
+    raise BadHubAnswer(f"asked for bytes {start}-{end - 1}/{size}, given {answer}")
 
 
 def _exactly(response: "Response", length: int) -> Iterator[bytes]:
@@ -196,10 +196,10 @@ def _exactly(response: "Response", length: int) -> Iterator[bytes]:
     left, pace = length, MinimumThroughput()
     for piece in response.iter_raw():
         if len(piece) > left:
-            raise BadAnswer(f"more than the {length} bytes asked for")
+            raise BadHubAnswer(f"more than the {length} bytes asked for")
         left -= len(piece)
         yield piece
         if left and pace.is_too_slow(len(piece)):
-            raise BadAnswer(f"{length - left} of {length} bytes, and then slower than {MIN_BYTES_PER_S} bytes/s")
+            raise BadHubAnswer(f"{length - left} of {length} bytes, and then slower than {MIN_BYTES_PER_S} bytes/s")
     if left:
-        raise BadAnswer(f"{left} fewer than the {length} bytes asked for")
+        raise BadHubAnswer(f"{left} fewer than the {length} bytes asked for")

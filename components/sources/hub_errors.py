@@ -19,10 +19,10 @@ FIRST_WAIT_S = 1.0
 # The hub counts requests over windows of five minutes: https://huggingface.co/docs/hub/rate-limits.
 LONGEST_WAIT_S = 300.0
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
-class BadAnswer(Exception):
+class BadHubAnswer(Exception):
     """The hub answered, with something else than what was asked for; another try may do better."""
 
 
@@ -41,7 +41,7 @@ def retried(at: RepoRevision, wanted: str, request: Callable[[], Result]) -> Res
         request,
         RetryPolicy(first_wait_s=FIRST_WAIT_S, longest_wait_s=LONGEST_WAIT_S, max_tries=TRIES),
         _failures(),
-        tell=lambda error, failing_s: log.warning(
+        tell=lambda error, failing_s: logger.warning(
             "waiting for the hub, %.1f s by the next try, because it does not give %s: %s",
             failing_s,
             wanted,
@@ -67,7 +67,7 @@ def _failures() -> tuple[type[Exception], ...]:
 
     # The base of every error of the HTTP client that this huggingface_hub uses: httpx before 2.0, httpx2 since.
     http_error = errors.HfHubHTTPError.__bases__[0]
-    return (http_error, errors.OfflineModeIsEnabled, BadAnswer)
+    return (http_error, errors.OfflineModeIsEnabled, BadHubAnswer)
 
 
 def _asked_wait_s(error: Exception) -> float:
@@ -169,7 +169,7 @@ _CAUSES: tuple[tuple[Callable[[_Failure], bool], type[RecycleError], str, str], 
         "unset HF_HUB_OFFLINE, or give the folder of a copy",
     ),
     (
-        lambda failure: failure.is_a("BadAnswer"),
+        lambda failure: failure.is_a("BadHubAnswer"),
         ServiceUnavailable,
         "{0.at.site} keeps failing to give {0.wanted}: {0.text}",
         "run it again later: what was copied is kept; check that HF_ENDPOINT and proxies pass ranges on",
@@ -254,6 +254,6 @@ def _revisions(at: RepoRevision) -> list[str]:
         refs = get_session().get(url, headers=hub_headers(), timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT).json()
         names = [ref["name"] for kind in ("branches", "tags") for ref in refs[kind]]
     except unhelpful as error:
-        log.warning("the revisions of %s cannot be listed: %s", at, _text_of(error))
+        logger.warning("the revisions of %s cannot be listed: %s", at, _text_of(error))
         return []
     return [name for name in names if isinstance(name, str) and is_revision(name)]

@@ -51,7 +51,7 @@ class S3Source:
 
     @property
     def uri(self) -> str:
-        """The same."""
+        """`s3://bucket/prefix`, as manifests say it."""
         return self.reference
 
     @property

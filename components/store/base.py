@@ -19,7 +19,7 @@ from components.system import get_or_create
 Result = TypeVar("Result")
 Document = TypeVar("Document", bound=BaseModel)
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Store(ABC):
@@ -138,7 +138,7 @@ class Store(ABC):
             return model.model_validate_json(text) if text is not None else None
         except ValidationError as error:
             problem = describe_validation(error)
-            log.warning("%s/results/%s/%s is damaged (%s); it is taken for absent", self.uri, kind, key, problem)
+            logger.warning("%s/results/%s/%s is damaged (%s); it is taken for absent", self.uri, kind, key, problem)
             return None
 
     def get_checkpoint(self, kind: str, key: str) -> Checkpoint | None:

@@ -20,7 +20,7 @@ WORK = re.compile(r"[a-z-]+-[0-9a-f]{64}")
 FILES = "files"
 """The kind of result that says where the file with a digest lies."""
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def points_nowhere(
         kind: of the document.
         document: what was remembered.
         find: the store's own.
-        is_file: whether there is a file of a published checkpoint at the place of a document of the kind `FILES`.
+        is_file: whether a document of the kind `FILES` names a file of a published checkpoint.
     """
     if kind == FILES:
         return not is_file(document)
@@ -136,7 +136,7 @@ def passing_over(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        log.warning("%s is passed over: %s cannot be read (%s)", path, error.filename or path, error.strerror)
+        logger.warning("%s is passed over: %s cannot be read (%s)", path, error.filename or path, error.strerror)
 
 
 def _remove_unused(folder: Path, before: datetime, is_unused: Callable[[Path], bool]) -> bool:

@@ -11,10 +11,10 @@ from components.store.store import open_store
 
 
 def open_checkpoint(checkpoint: Checkpoint) -> Source:
-    """Where a checkpoint's files can be read: where its manifest says, or in the store under its digest.
+    """Open a checkpoint where its manifest says, or in the store under its digest.
 
     Raises:
-        BadReference: they are in neither place.
+        BadReference: they are at neither.
         BadCheckpoint: the manifest where they should be is damaged, and the store has no other.
     """
     store = open_store()
@@ -42,7 +42,7 @@ def local_copy(checkpoint: Checkpoint, store: Store) -> Iterator[Path]:
 
 
 def _where_it_says(checkpoint: Checkpoint, store: Store) -> Source | None:
-    """The place that a manifest names, if this very checkpoint is there."""
+    """The source that a manifest names, if this very checkpoint is there."""
     source: FolderSource | S3Source
     if checkpoint.uri.startswith("file:"):
         source = FolderSource.at(checkpoint.uri)

@@ -28,7 +28,7 @@ LOOK_AGAIN_S = 0.05
 MOST_LOOKS = 100
 LOOKS_BEFORE_TOLD = 10
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def _joined(checkpoint: Checkpoint, source: Source, folder: Path) -> ExitStack:
                 return use.pop_all()
         # Whoever made it was killed meanwhile, or the last one left; others who look too are gone in a moment.
         if look == LOOKS_BEFORE_TOLD:
-            log.warning("waiting for the copy of %s at %s, which is in use and not whole", checkpoint.name, folder)
+            logger.warning("waiting for the copy of %s at %s, which is in use and not whole", checkpoint.name, folder)
         interruptible_sleep(random.uniform(0.0, LOOK_AGAIN_S))  # noqa: S311
     raise OutputConflict(
         f"the copy of {checkpoint.name} at {folder} is in use, and its files are not those of the checkpoint any more",
@@ -82,7 +82,7 @@ def _is_whole(folder: Path, checkpoint: Checkpoint) -> bool:
 
 
 def _make(checkpoint: Checkpoint, source: Source, folder: Path) -> None:
-    """Get what is not there; what is there is read, since a process that was killed may have left it."""
+    """Get the files that are not there; what is there is read, since a process that was killed may have left it."""
     # A file may be longer than what was reserved of it.
     there = sum(min(stat.st_size, stat.st_blocks * 512) for stat in (path.stat() for path in folder.glob("*")))
     needed, free = sum(file.size for file in checkpoint.files) - there, free_bytes(folder)

@@ -16,13 +16,13 @@ class Finished(BaseModel):
     size: int
     sha256: str
     note: str = ""
-    """What its writer wants to know again of it."""
+    """What whoever wrote it wants to know again of it, in their own words."""
     etag: str = ""
     """What an S3 server calls this version."""
 
 
 class FileWriter(Protocol):
-    """One file of a draft while several threads write it; used as a context manager, incomplete until `finish`."""
+    """One file of a checkpoint while several threads write it; used as a context manager, incomplete until `finish`."""
 
     @property
     def present(self) -> frozenset[int]:
@@ -67,7 +67,7 @@ class CheckpointWriter(Protocol):
         """Take a file of this content from the store instead of writing it; False where the store has none."""
 
     def discard(self) -> None:
-        """Forget all of it."""
+        """Forget all files that were written."""
 
     def create(self, path: str, size: int, *, block: int | None = None) -> FileWriter:
         """Begin a file of `size` bytes.

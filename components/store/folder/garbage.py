@@ -20,7 +20,7 @@ from components.store.garbage import (
 
 
 def folder_garbage(root: Path, find: Callable[[str], Checkpoint | None], before: datetime) -> Iterator[Garbage]:
-    """What was last written before `before`, and is in nobody's use.
+    """Find what was last written before `before`, and is in nobody's use.
 
     Args:
         root: of the store.

@@ -47,7 +47,7 @@ class FolderStore(Store):
             if not (folder / MANIFEST).is_file():
                 return None
         found = Checkpoint.read(folder / MANIFEST)
-        # The store may have moved since, or be mounted at another place.
+        # The store may have moved since, or be mounted at another path.
         return found.moved_to(folder.as_uri()) if found.digest == digest else None
 
     def source_of(self, checkpoint: Checkpoint) -> FolderSource:

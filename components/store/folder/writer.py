@@ -35,12 +35,12 @@ def staging_beside(output: Path, key: str) -> Path:
 
 
 class FolderCheckpointWriter:
-    """A folder as a draft (see `components.store.CheckpointWriter`)."""
+    """Writes a checkpoint into a folder (see `components.store.CheckpointWriter`)."""
 
     smallest_write = 0
 
     def __init__(self, folder: Path, held: Callable[[str], Path | None] = lambda sha256: None) -> None:
-        """Open the draft.
+        """Write into a folder.
 
         Args:
             folder: there already.

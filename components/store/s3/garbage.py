@@ -15,8 +15,8 @@ from components.store.garbage import DIGEST, FILES, WORK, Garbage, is_gone, poin
 from components.store.s3.manifest import CHECKPOINTS, DIGESTS, RESULTS, is_published
 from components.store.s3.removal import (
     THREADS,
-    Contents,
     Find,
+    PrefixContents,
     indexed_ids,
     is_elsewhere,
     read_contents,
@@ -32,14 +32,14 @@ from components.system import thread_pool
 
 DIGEST_BYTES = 64
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """What a store holds, read in an order in which nobody who publishes meanwhile looks like garbage."""
 
-    contents: tuple[Contents, ...]
+    contents: tuple[PrefixContents, ...]
     """What lies under each prefix of a draft or a checkpoint."""
     indexed: frozenset[str]
     """Ids of checkpoints that an index names."""
@@ -71,7 +71,7 @@ def _read_store(root: Bucket, find: Find, before: datetime) -> Snapshot:
     keys = [*(entry.key for entry in entries), *uploads]
     ids = sorted({key.split("/")[1] for key in keys if _is_below_work(key)})
 
-    def read(name: str) -> Contents:
+    def read(name: str) -> PrefixContents:
         start = f"{CHECKPOINTS}{name}/"
         inside = {key.removeprefix(start) for key in uploads if key.startswith(start)}
         return read_contents(root.under(f"{CHECKPOINTS}{name}"), inside)
@@ -98,7 +98,7 @@ def _read_store(root: Bucket, find: Find, before: datetime) -> Snapshot:
 
 
 def classify(
-    contents: Contents, store: Snapshot, before: datetime
+    contents: PrefixContents, store: Snapshot, before: datetime
 ) -> Literal["published", "without index", "unnamed", "draft", "in use"]:
     """What a prefix is: a checkpoint, one whose index was lost, one that nobody can find, or a draft that is old."""
     if contents.id in store.only_copies:
@@ -110,7 +110,9 @@ def classify(
     return "unnamed" if contents.id in store.published else "draft"
 
 
-def _garbage_of(root: Bucket, contents: Contents, store: Snapshot, find: Find, before: datetime) -> Iterator[Garbage]:
+def _garbage_of(
+    root: Bucket, contents: PrefixContents, store: Snapshot, find: Find, before: datetime
+) -> Iterator[Garbage]:
     location, keys = contents.location, {upload.key for upload in contents.uploads}
     match classify(contents, store, before):
         case "published":
@@ -136,17 +138,17 @@ def _upload_keys(root: Bucket) -> set[str]:
     try:
         return {upload.key for upload in root.incomplete()}
     except RecycleError as error:
-        log.warning("uploads are looked for by their notes only: %s", error.problem)
+        logger.warning("uploads are looked for by their notes only: %s", error.problem)
         return set()
 
 
-def _only_copy(contents: Contents, find: Find) -> Checkpoint | None:
+def _only_copy(contents: PrefixContents, find: Find) -> Checkpoint | None:
     """The checkpoint of a sound manifest, unless the store has its content elsewhere."""
     checkpoint = or_none_if_damaged(lambda: S3Source(contents.location).manifest)
     return checkpoint if checkpoint is not None and not is_elsewhere(checkpoint, find) else None
 
 
-def _all_of(contents: Contents, kind: str, remove: Callable[[], bool]) -> Garbage:
+def _all_of(contents: PrefixContents, kind: str, remove: Callable[[], bool]) -> Garbage:
     return Garbage(
         location=f"{contents.location.uri}/",
         reason=f"{kind}: {len(contents.objects)} objects, {len(contents.uploads)} uploads",
@@ -166,7 +168,7 @@ def _lost_index(root: Bucket, checkpoint: Checkpoint, find: Find) -> Garbage:
     )
 
 
-def _beside_manifest(contents: Contents, before: datetime) -> Iterator[Garbage]:
+def _beside_manifest(contents: PrefixContents, before: datetime) -> Iterator[Garbage]:
     """Notes and uploads beside the manifest of a checkpoint, which nobody needs once it is published."""
     location = contents.location
     for entry in contents.objects:

@@ -17,7 +17,7 @@ CHECKPOINTS, DIGESTS, RESULTS = "checkpoints/", "digests/", "results/"
 MARK = b'{"removed by": "recycle store gc", '
 """Begins what stands where the manifest would, while a draft is removed."""
 MOST_WRITERS = 8
-"""Of one manifest at the same moment; each try that another was faster than is one of them done."""
+"""Writers of one manifest at the same moment: each try that another was faster than is one of them done."""
 
 
 def id_of(location: Bucket) -> str:

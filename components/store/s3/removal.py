@@ -39,7 +39,7 @@ Find = Callable[[str], Checkpoint | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contents:
+class PrefixContents:
     """What lies under the prefix where one piece of work writes its checkpoint."""
 
     location: Bucket
@@ -56,9 +56,9 @@ class Contents:
         """Whether there was a manifest, or the mark of a removal in its place."""
         return any(entry.key == MANIFEST for entry in self.objects)
 
-    def without(self, key: str) -> "Contents":
+    def without(self, key: str) -> "PrefixContents":
         """All but one object."""
-        return Contents(
+        return PrefixContents(
             location=self.location,
             objects=tuple(entry for entry in self.objects if entry.key != key),
             uploads=self.uploads,
@@ -74,7 +74,7 @@ class Contents:
         return all(entry.modified < before for entry in self.all)
 
 
-def read_contents(location: Bucket, upload_keys: Collection[str] = ()) -> Contents:
+def read_contents(location: Bucket, upload_keys: Collection[str] = ()) -> PrefixContents:
     """Read what lies under a prefix.
 
     Args:
@@ -89,7 +89,7 @@ def read_contents(location: Bucket, upload_keys: Collection[str] = ()) -> Conten
     }
     large = {entry.key for entry in objects if entry.size > SMALLEST_PART}
     keys = sorted(key for key in {*notes, *large, *upload_keys} if is_plain(key))
-    return Contents(
+    return PrefixContents(
         location=location, objects=objects, uploads=tuple(upload for key in keys for upload in location.incomplete(key))
     )
 

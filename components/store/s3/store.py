@@ -208,5 +208,5 @@ class S3Store(Store):
 def _taken_for_garbage(checkpoint: Checkpoint) -> OutputConflict:
     return OutputConflict(
         f"the unfinished {checkpoint.name} at {checkpoint.uri} was just taken for garbage and removed",
-        hint="run the same command again: it begins anew, in another place if `recycle store gc` still holds this one",
+        hint="run the same command again: it begins anew, elsewhere if `recycle store gc` still holds this prefix",
     )

@@ -20,12 +20,12 @@ COPIED_IN_PARTS = 5 << 30
 
 
 class S3CheckpointWriter:
-    """A prefix of a bucket as a draft (see `components.store.CheckpointWriter`)."""
+    """Writes a checkpoint under a prefix of a bucket (see `components.store.CheckpointWriter`)."""
 
     smallest_write = SMALLEST_PART
 
     def __init__(self, location: Bucket, store: Bucket, held: Callable[[str], str | None]) -> None:
-        """Open the draft.
+        """Write under a prefix.
 
         Args:
             location: its prefix.
