@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 PAGE = 4096
-"""What direct writes must be aligned to, on every file system that has them."""
+"""Bytes to whose multiples direct writes must be aligned, on every file system that has them."""
 
 
 class ShardFile:
@@ -19,12 +19,12 @@ class ShardFile:
         """Open the file.
 
         Args:
-            path: its place.
-            size: its bytes.
-            fresh: off keeps what it holds.
+            path: the file, made where it is not there.
+            size: bytes that it will have.
+            fresh: whether to begin anew; off keeps what the file holds.
 
         Raises:
-            OSError: there is no room, or it may not be written.
+            OSError: the disk is full, or the file may not be written.
         """
         self._cached = os.open(path, os.O_CREAT | os.O_WRONLY | (os.O_TRUNC if fresh else 0), 0o644)
         self._direct: int | None = None

@@ -1,17 +1,18 @@
-"""Work on disk that is either complete or absent: claims, staging folders, durable renames."""
+"""Files and folders that are complete or absent, whenever the machine stops, and errors of disks for people."""
 
 import errno
 import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from components.errors import BadReference, OutputConflict, ServiceUnavailable, StorageFull
 
 BLOCK_BYTES = 8 << 20
+"""Bytes to read at once where a large file is read from its beginning to its end."""
 
 
 @contextmanager
@@ -19,7 +20,7 @@ def reading_errors(path: Path) -> Iterator[None]:
     """Turn a file that cannot be read into an error a user can act on.
 
     Raises:
-        BadReference: it cannot be.
+        BadReference: the file cannot be read.
     """
     try:
         yield
@@ -29,7 +30,7 @@ def reading_errors(path: Path) -> Iterator[None]:
         ) from None
 
 
-UNWRITABLE = (
+_UNWRITABLE = (
     errno.EACCES,
     errno.EEXIST,
     errno.EISDIR,
@@ -40,16 +41,19 @@ UNWRITABLE = (
     errno.EROFS,
 )
 
-FAILING = (errno.EIO, errno.EROFS, errno.ESTALE, errno.EFBIG)
+_FAILING = (errno.EIO, errno.EROFS, errno.ESTALE, errno.EFBIG)
 
 
 @contextmanager
-def disk_errors(place: Path) -> Iterator[None]:
+def disk_errors(target: Path) -> Iterator[None]:
     """Turn a full disk or a refused write into an error a user can act on.
 
+    Args:
+        target: what is written, for the message of an error.
+
     Raises:
-        StorageFull: no space or quota is left at `place`.
-        OutputConflict: `place` may not be written.
+        StorageFull: no space or quota is left.
+        OutputConflict: a file may not be written there.
         ServiceUnavailable: the disk fails.
     """
     try:
@@ -57,16 +61,16 @@ def disk_errors(place: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(
-                f"the disk that holds {place} is full",
+                f"the disk that holds {target} is full",
                 hint="free some space, or write elsewhere, and run the same command again: it goes on where it stopped",
             ) from None
-        if error.errno in UNWRITABLE and error.filename is not None:
+        if error.errno in _UNWRITABLE and error.filename is not None:
             raise OutputConflict(
-                f"{error.filename} cannot be written ({error.strerror})", hint="choose a place that you may write to"
+                f"{error.filename} cannot be written ({error.strerror})", hint="choose a folder that you may write to"
             ) from None
-        if error.errno in FAILING:
+        if error.errno in _FAILING:
             raise ServiceUnavailable(
-                f"the disk that holds {place} fails ({error.strerror})",
+                f"the disk that holds {target} fails ({error.strerror})",
                 hint="check the disk; then run the same command again: it goes on where it stopped",
             ) from None
         raise
@@ -84,7 +88,11 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def publish(staging: Path, final: Path) -> None:
-    """Make a finished staging folder visible under its final name, all of it at once."""
+    """Make a finished staging folder visible under its final name, all of it at once.
+
+    Raises:
+        OutputConflict: there is something under that name.
+    """
     _sync_files(staging)
     try:
         staging.replace(final)
@@ -99,7 +107,7 @@ def publish(staging: Path, final: Path) -> None:
 
 
 def restore(staging: Path, final: Path, *, last: str) -> None:
-    """Put the files of a finished staging folder in the place of a damaged one's, the file named `last` at the end."""
+    """Replace the files of a damaged folder by those of a finished staging folder, the file named `last` at the end."""
     _sync_files(staging)
     for path in sorted(staging.iterdir(), key=lambda path: path.name == last):
         path.replace(final / path.name)
@@ -129,24 +137,20 @@ def discard(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def sha256_file(path: Path, progress: Callable[[int], None] = lambda done: None) -> str:
-    """Digest of a file's bytes, telling `progress` the bytes of each block.
+def sha256_file(path: Path) -> str:
+    """sha256 of a file's bytes, in hexadecimal digits.
 
     Raises:
         BadReference: the file cannot be read.
     """
-    digest = hashlib.sha256()
     with reading_errors(path):
         file = path.open("rb")
     with file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
-            progress(len(block))
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def free_bytes(folder: Path) -> int:
-    """Room on the disk that holds `folder`, or will."""
+    """Bytes that are free on the disk that holds a folder, or will once it is made."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free

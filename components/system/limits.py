@@ -1,4 +1,4 @@
-"""How many cores this process may use, which in a container are fewer than the machine has."""
+"""The cores and the memory that this process may use, which in a container are less than the machine has."""
 
 import math
 import os
@@ -57,11 +57,11 @@ def _text(path: Path) -> str:
 
 
 MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Where a container finds its own limit, by the kernel's control groups v2 and v1: a number of bytes, or `max`."""
+"""Files that hold a container's own limit, by the kernel's control groups v2 and v1: a number of bytes, or `max`."""
 
 
 def usable_memory() -> int:
-    """The machine's memory, or what this container may have of it."""
+    """Bytes of the machine's memory, or of what this container may have of it."""
     limits = (path.read_text().strip() for path in MEMORY_LIMITS if path.is_file())
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min([physical, *(int(limit) for limit in limits if limit.isdecimal())])

@@ -93,7 +93,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 @contextmanager
 def staging(folder: Path) -> Iterator[Path]:
-    """A folder to work in, the same one for the same work, for one process at a time.
+    """A folder to work in, the same one for the same work, held by one process at a time.
 
     It stays with what is in it when the work is broken off, so that a rerun goes on, and is gone once it is empty.
     """

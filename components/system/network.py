@@ -1,4 +1,4 @@
-"""Addresses that a server of ours never has."""
+"""Servers that must not be asked, and answers that come too slowly."""
 
 import ipaddress
 import socket
@@ -16,19 +16,20 @@ def is_link_local(host: str) -> bool:
 
 
 MIN_BYTES_PER_S = 16 << 10
+"""Bytes a second below which an answer is given up."""
 WINDOW_S = 30.0
-"""Every so often the rate is looked at: a connection that slows down to a trickle is given up soon after."""
+"""Seconds between two looks at the rate: a connection that slows down to a trickle is given up soon after."""
 
 
 class MinimumThroughput:
-    """Watches one body; asked after each of its pieces."""
+    """Watches the rate at which the body of one answer comes; to be asked after each of its pieces."""
 
     def __init__(self) -> None:
         self._since = time.monotonic()
         self._bytes = 0
 
     def is_too_slow(self, came: int) -> bool:
-        """Whether, with `came` bytes more, less than MIN_BYTES_PER_S came in a window that ended."""
+        """Whether, with these bytes more, less than MIN_BYTES_PER_S came in a window that ended."""
         self._bytes += came
         now = time.monotonic()
         passed = now - self._since

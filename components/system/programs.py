@@ -23,7 +23,7 @@ from components.system.secrets import masker
 
 LAST_LINES = 20
 GRACE_SECONDS = 20.0
-"""Between passing a signal on and killing; Kubernetes itself gives 30 s."""
+"""Seconds between passing a signal on and killing; Kubernetes itself gives 30."""
 PROGRESS_SECONDS = 5.0
 POLL_SECONDS = 0.25
 MAX_LINE_BYTES = 1 << 16
@@ -92,7 +92,7 @@ def run_program(
 
 
 class _Output:
-    """Takes bytes, gives lines to whoever wants them, and remembers the last."""
+    """Splits a program's output into lines for the log and the caller, and keeps the last ones for an error."""
 
     def __init__(self, *, mask: Callable[[str], str], log: Path | None, on_line: Callable[[str], None] | None) -> None:
         self.mask = mask

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from components.errors import ProgramFailed, ServiceUnavailable
+from components.system import RetryPolicy, retry
 from pipelines.backend.api import Api, NoAnswer
 from pipelines.backend.cluster import Cluster
 from pipelines.backend.models import KfpRun
@@ -18,7 +19,7 @@ WAITING_S = 20.0
 """Between two looks at what pods wait for."""
 PATIENCE_S = 300.0
 """How long an API that does not answer is asked again."""
-PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0)
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 15.0
 AGAIN = "finished work is reused"
 
 
@@ -148,20 +149,18 @@ class _Follower:
 
     def _asked(self, question: Callable[[], Answer]) -> Answer:
         """The answer to a question, asked again for a while where the API does not answer."""
-        until = time.monotonic() + PATIENCE_S
-        tries = 0
-        while True:
-            try:
-                return question()
-            except NoAnswer as error:
-                if time.monotonic() > until:
-                    raise self._lost(error) from None
-                if tries == 0:
-                    self._say(f"      {error.problem}; asking again")
-                time.sleep(PAUSES_S[min(tries, len(PAUSES_S) - 1)])
-                tries += 1
-            except ServiceUnavailable as error:
-                raise self._lost(error) from None
+        policy = RetryPolicy(first_wait_s=FIRST_PAUSE_S, longest_wait_s=LONGEST_PAUSE_S, patience_s=PATIENCE_S)
+        said: list[str] = []
+
+        def tell(error: Exception, _: float) -> None:
+            if not said:
+                said.append(str(error))
+                self._say(f"      {getattr(error, 'problem', error)}; asking again")
+
+        try:
+            return retry(question, policy, (NoAnswer,), tell=tell)
+        except ServiceUnavailable as error:
+            raise self._lost(error) from None
 
     def _lost(self, error: ServiceUnavailable) -> ServiceUnavailable:
         return ServiceUnavailable(

@@ -83,6 +83,6 @@ def test_the_same_work_is_not_done_again_and_other_work_is(base, seen):
 
 
 def test_without_open_instruct_nothing_is_made(base, monkeypatch):
-    with pytest.raises(BadParameter, match=r"RECYCLE_OPEN_INSTRUCT does not say[\s\S]*recipe for trl"):
+    with pytest.raises(BadParameter, match=r"RECYCLE_OPEN_INSTRUCT is not set[\s\S]*recipe for trl"):
         tune(base, Seen())
     assert list((open_store().root / "staging").glob("fine-tune-*")) == []

@@ -535,7 +535,8 @@ def kfp(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "no-kubeconfig"))
     monkeypatch.setattr("pipelines.backend.following.POLL_S", 0.0)
-    monkeypatch.setattr("pipelines.backend.following.PAUSES_S", (0.01,))
+    monkeypatch.setattr("pipelines.backend.following.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("pipelines.backend.following.LONGEST_PAUSE_S", 0.01)
     # Most tests compile the same, which takes longer than all the rest of them.
     monkeypatch.setattr("pipelines.backend.compiled", lambda name, made: _compiled_once(name, made.model_dump_json()))
     fake = FakeKfp()

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 SPLIT = "train"
 SUFFIXES = (".jsonl", ".parquet")
 CHECKED = ".checked"
-"""Ends the name of the empty file that says that a file's bytes are those of the commit."""
-BLOCK_BYTES = 1 << 20
+"""Ends the name of the empty file that says: the bytes of the file beside it are those of the commit."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -101,15 +100,22 @@ def _training_files(repo: str, info: "DatasetInfo") -> list["RepoSibling"]:
 
 def _chooser(card: Any) -> Callable[[str], bool]:  # noqa: ANN401 - the YAML of a dataset's card
     """Where the card names the files of the split, those, and else the ones that are named like it."""
-    configs = (card or {}).get("configs") or []
-    default = next((config for config in configs if config.get("config_name") == "default"), None)
-    files = (default or (configs[0] if configs else {})).get("data_files") or []
-    if isinstance(files, list):
-        patterns = [entry["path"] for entry in files if isinstance(entry, dict) and entry.get("split") == SPLIT]
-        flat = [path for pattern in patterns for path in (pattern if isinstance(pattern, list) else [pattern])]
-        if flat:
-            return lambda name: any(fnmatch.fnmatchcase(name, pattern) for pattern in flat)
+    patterns = [pattern for entry in _data_files(card) if entry.get("split") == SPLIT for pattern in _paths(entry)]
+    if patterns:
+        return lambda name: any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
     return lambda name: re.search(rf"(^|[/_.-]){SPLIT}([/_.-]|$)", name) is not None
+
+
+def _data_files(card: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+    """What a card says of the files of its configuration `default`, or of its first one."""
+    configs = (card or {}).get("configs") or [{}]
+    chosen = next((config for config in configs if config.get("config_name") == "default"), configs[0])
+    files = chosen.get("data_files")
+    return [entry for entry in files if isinstance(entry, dict)] if isinstance(files, list) else []
+
+
+def _paths(entry: dict[str, Any]) -> list[str]:
+    return entry["path"] if isinstance(entry["path"], list) else [entry["path"]]
 
 
 def _fetch(repo: str, commit: str, sibling: "RepoSibling", folder: Path) -> Path:
@@ -138,11 +144,9 @@ def _is(path: Path, sibling: "RepoSibling") -> bool:
 
 
 def _git_blob(path: Path) -> str:
-    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    header = f"blob {path.stat().st_size}\0".encode()
     with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.sha1(header, usedforsecurity=False)).hexdigest()
 
 
 @contextmanager

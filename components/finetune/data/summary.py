@@ -10,17 +10,17 @@ from components.finetune.data.dataset import Completion, Conversation, Dataset, 
 from components.finetune.job import digest_of_examples
 
 PREVIEWED = 3
-"""Conversations."""
+"""Conversations that a preview shows."""
 PREVIEW_CHARACTERS = 400
-"""Of each turn."""
+"""Characters of each turn that a preview shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Survey:
-    """What there is to learn from."""
+class DatasetSummary:
+    """What a dataset has in it."""
 
     dataset: Dataset
-    """With every revision pinned."""
+    """The dataset, with every revision pinned."""
     rows: int
     digest: str
     """sha256 over what is learned, in its order."""
@@ -32,7 +32,7 @@ class Survey:
 
     @property
     def params(self) -> dict[str, object]:
-        """What a run records of it."""
+        """What a training records of the dataset it learned from."""
         return {
             "dataset": text_of(self.dataset),
             "dataset rows": self.rows,
@@ -42,7 +42,7 @@ class Survey:
         }
 
 
-def survey(dataset: Dataset) -> Survey:
+def summarize(dataset: Dataset) -> DatasetSummary:
     """Read and check every row of a dataset, one at a time.
 
     Raises:
@@ -62,7 +62,7 @@ def survey(dataset: Dataset) -> Survey:
             yield example
 
     digest = digest_of_examples(counted())
-    return Survey(dataset=dataset, digest=digest, preview="\n\n".join(first), **counts)
+    return DatasetSummary(dataset=dataset, digest=digest, preview="\n\n".join(first), **counts)
 
 
 def write_conversations(dataset: Dataset, path: Path) -> None:

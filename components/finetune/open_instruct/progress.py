@@ -51,20 +51,15 @@ def last_words(log: Path) -> list[str]:
     return list(lines)
 
 
-class Watch:
-    """Reads the lines of a run."""
+class TrainingMonitor:
+    """Reads the lines of a training as they come, reports its figures, and keeps what a failure is explained by."""
 
     def __init__(self, report: Report, note: Note) -> None:
         self._report = report
         self._note = note
         self._logged = 0.0
         self._symptoms: set[Symptom] = set()
-        self._told: RecycleError | None = None
-        self.resumed_from = 0
-        self.rows: dict[str, int] = {}
-        """Counts of what was learned from, once they are known."""
-        self.last: dict[str, float] = {}
-        """The figures that were reported last."""
+        self._explained: RecycleError | None = None
 
     def line(self, line: str) -> None:
         """Take a line of the program's output."""
@@ -77,8 +72,8 @@ class Watch:
 
     def failure(self, error: ProgramFailed, log: Path) -> RecycleError:
         """What to tell when the program, whose output is in `log`, has failed with `error`."""
-        if self._told is not None:
-            return self._told
+        if self._explained is not None:
+            return self._explained
         what, hint = "", error.hint
         if self._symptoms:
             symptom = min(self._symptoms, key=SYMPTOMS.index)
@@ -87,7 +82,6 @@ class Watch:
         return ProgramFailed(f"Open-Instruct failed{what}; before it was stopped:{said}\n{error.problem}", hint=hint)
 
     def _data(self, event: dict[str, int]) -> None:
-        self.rows = event
         logger.info(
             "%(rows)d conversations: %(dropped)d have no answer within the sequence length, %(cut)d are cut to it or "
             "fill it, %(left_out)d do not fill a batch; %(tokens)d tokens, %(learned_tokens)d of them learned",
@@ -95,25 +89,23 @@ class Watch:
         )
         self._note({f"data {name.replace('_', ' ')}": count for name, count in event.items()})
         if event["rows"] - event["dropped"] - event["left_out"] == 0:
-            self._told = BadParameter(
+            self._explained = BadParameter(
                 f"{event['rows']} conversations, {event['dropped']} of them without an answer within the sequence "
                 f"length, do not fill one batch of {event['batch']}",
                 hint="give more or shorter conversations, or lower effective_batch_size in a recipe of your own",
             )
 
     def _resumed(self, event: dict[str, int]) -> None:
-        self.resumed_from = event["step"]
-        logger.info("going on after step %d", self.resumed_from)
+        logger.info("going on after step %d", event["step"])
 
     def _not_finite(self, event: dict[str, Any]) -> None:
-        self._told = ProgramFailed(
+        self._explained = ProgramFailed(
             f"the loss became {event['loss']} by step {event['step']}",
             hint="lower the learning rate in a recipe of your own, and check the base and the data",
         )
 
     def _step(self, event: dict[str, float]) -> None:
         step = int(event.pop("step"))
-        self.last = event
         self._report(step, event)
         now = time.monotonic()
         if now - self._logged >= LOG_EVERY_SECONDS:

@@ -2,19 +2,18 @@
 
 import json
 import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.checkpoints import TOKENIZER_CONFIG, Layout, read_layout
 from components.errors import BadCheckpoint, BadParameter, ProgramFailed
-from components.finetune.data.summary import Survey, write_conversations
+from components.finetune.data.summary import DatasetSummary, write_conversations
 from components.finetune.job import job_folder
 from components.finetune.open_instruct import command as open_instruct
 from components.finetune.open_instruct.checkout import Checkout
 from components.finetune.open_instruct.memory import Hardware, Launch, ModelSize, fit
-from components.finetune.open_instruct.progress import Note, Report, Watch
+from components.finetune.open_instruct.progress import Note, Report, TrainingMonitor
 from components.finetune.recipe import OpenInstructRecipe
 from components.finetune.tokenizer import check_chat_template, load_tokenizer, padding_for
 from components.finetune.weights import check_vacant, write_like_base
@@ -36,33 +35,19 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What a fine-tune did."""
-
-    launch: Launch
-    resumed_from: int
-    """The step of the checkpoint it went on from, 0 for a start from the base."""
-    rows: dict[str, int]
-    """Conversations and tokens, as Open-Instruct counted them."""
-    figures: dict[str, float]
-    """Those that were reported last; none where nothing was left to train."""
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
+class TrainingJob:
     """What is to be trained, on what and with what."""
 
     base: Path
     """Folder with a checkpoint."""
     base_digest: str
     recipe: OpenInstructRecipe
-    data: Survey
+    data: DatasetSummary
     checkout: Checkout
     hardware: Hardware
 
 
-def finetune(work: Work, *, output: Path, scratch: Path, report: Report, note: Note) -> Trained:
+def finetune(work: TrainingJob, *, output: Path, scratch: Path, report: Report, note: Note) -> None:
     """Fine-tune `work.base` and write the result to `output`.
 
     The result has the base's file names, tensor names and shapes, its config and tokenizer files, and the chat template
@@ -85,7 +70,6 @@ def finetune(work: Work, *, output: Path, scratch: Path, report: Report, note: N
         OutputConflict: `output` holds something.
         ProgramFailed: Open-Instruct failed, or the loss or a weight became NaN or infinite.
     """
-    started = time.monotonic()
     check_vacant(output)
     layout = read_layout(FolderSource(path=work.base))
     launch = plan(work, layout)
@@ -93,22 +77,15 @@ def finetune(work: Work, *, output: Path, scratch: Path, report: Report, note: N
     with exclusive_lock(scratch, wait=False):
         job = job_folder(scratch, _identity(work, launch)).absolute()
         _prepare(work, layout, launch, job)
-        watch = Watch(report, note)
-        _run(work, launch, job, watch)
+        monitor = TrainingMonitor(report, note)
+        _run(work, launch, job, monitor)
         trained = job / open_instruct.OUTPUT
         instead = _template_files(work.base, trained)
         write_like_base(layout, work.base, _read_state(trained), output, dtype=DTYPE, instead=instead)
         discard(job)
-    return Trained(
-        launch=launch,
-        resumed_from=watch.resumed_from,
-        rows=watch.rows,
-        figures=watch.last,
-        seconds=time.monotonic() - started,
-    )
 
 
-def plan(work: Work, layout: Layout) -> Launch:
+def plan(work: TrainingJob, layout: Layout) -> Launch:
     """Check everything that can be checked before a program is started, and fit the recipe to the hardware.
 
     Raises:
@@ -143,7 +120,7 @@ def _check_base(layout: Layout) -> None:
         )
 
 
-def _identity(work: Work, launch: Launch) -> dict[str, object]:
+def _identity(work: TrainingJob, launch: Launch) -> dict[str, object]:
     """All that decides the result and the form of a checkpoint: one of other work is of no use."""
     return {
         "recipe": work.recipe.decisive,
@@ -154,9 +131,9 @@ def _identity(work: Work, launch: Launch) -> dict[str, object]:
     }
 
 
-def _prepare(work: Work, layout: Layout, launch: Launch, job: Path) -> None:
+def _prepare(work: TrainingJob, layout: Layout, launch: Launch, job: Path) -> None:
     """Put into the job's folder what the program reads."""
-    _view_of_base(work.base.absolute(), layout, job / open_instruct.BASE)
+    _link_base(work.base.absolute(), layout, job / open_instruct.BASE)
     part = job / f"{open_instruct.DATA}.part"
     write_conversations(work.data.dataset, part)
     part.replace(job / open_instruct.DATA)
@@ -167,16 +144,16 @@ def _prepare(work: Work, layout: Layout, launch: Launch, job: Path) -> None:
             discard(checkpoint)
 
 
-def _view_of_base(base: Path, layout: Layout, view: Path) -> None:
-    discard(view)
-    view.mkdir()
+def _link_base(base: Path, layout: Layout, copy: Path) -> None:
+    discard(copy)
+    copy.mkdir()
     pad = padding_for(load_tokenizer(base), ModelSize.read(base, layout.parameters).vocabulary)
     for file in layout.files:
         if pad is not None and file.path in (TOKENIZER_CONFIG, SPECIAL_TOKENS):
             content = json.loads((base / file.path).read_bytes()) | {"pad_token": pad}
-            (view / file.path).write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")
+            (copy / file.path).write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")
         else:
-            (view / file.path).symlink_to(base / file.path)
+            (copy / file.path).symlink_to(base / file.path)
 
 
 def _is_complete(checkpoint: Path, launch: Launch) -> bool:
@@ -191,7 +168,7 @@ def _is_complete(checkpoint: Path, launch: Launch) -> bool:
     )
 
 
-def _run(work: Work, launch: Launch, job: Path, watch: Watch) -> None:
+def _run(work: TrainingJob, launch: Launch, job: Path, monitor: TrainingMonitor) -> None:
     python, checkout = work.checkout.python, work.checkout.folder
     logger.info(
         "Open-Instruct %s: %d × %s, %d conversations a step (%d processes × %d accumulated)%s%s",
@@ -210,10 +187,10 @@ def _run(work: Work, launch: Launch, job: Path, watch: Watch) -> None:
             log=job / LOG,
             env=open_instruct.environment(launch, checkout=checkout, python=python, job=job),
             cwd=job,
-            on_line=watch.line,
+            on_line=monitor.line,
         )
     except ProgramFailed as error:
-        raise watch.failure(error, job / LOG) from None
+        raise monitor.failure(error, job / LOG) from None
 
 
 def _read_state(trained: Path) -> "dict[str, torch.Tensor]":

@@ -1,18 +1,16 @@
 """Fine-tuning with TRL on one machine: CPU or one GPU."""
 
 import logging
-import time
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from components.checkpoints import Layout, read_layout
 from components.finetune.data.dataset import Dataset, load_examples
-from components.finetune.data.encoding import IGNORED, Encoded, encode
+from components.finetune.data.encoding import Encoded, encode
 from components.finetune.job import digest_of_examples, job_folder, last_complete, step_of
 from components.finetune.recipe import TrlRecipe
 from components.finetune.tokenizer import load_tokenizer
-from components.finetune.trl.trainer import Report, Watch, last_loss, load_model, make_trainer, state_of
+from components.finetune.trl.trainer import Report, TrainingMonitor, load_model, make_trainer
 from components.finetune.weights import check_vacant, write_like_base
 from components.sources import FolderSource
 from components.system import discard, exclusive_lock, sha256_file
@@ -20,27 +18,7 @@ from components.system import discard, exclusive_lock, sha256_file
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingSummary:
-    """What a fine-tune did."""
-
-    steps: int
-    resumed_from: int
-    """The step of the checkpoint it went on from, 0 for a start from the base."""
-    examples: int
-    dropped: int
-    """Examples left out because no answer lies within the sequence length."""
-    learned_tokens: int
-    """Tokens under the loss, over all examples once."""
-    final_loss: float
-    """Mean over the last steps that were reported together."""
-    seconds: float
-    """From loading the base to the written result."""
-
-
-def finetune(
-    *, base: Path, output: Path, recipe: TrlRecipe, dataset: Dataset, scratch: Path, report: Report
-) -> TrainingSummary:
+def finetune(*, base: Path, output: Path, recipe: TrlRecipe, dataset: Dataset, scratch: Path, report: Report) -> None:
     """Fine-tune the checkpoint in `base` and write the result to `output`.
 
     Weights and optimizer are float32 while training; the result has the base's file names, tensor names, shapes and
@@ -63,7 +41,6 @@ def finetune(
         OutputConflict: `output` holds something.
         ProgramFailed: the loss or a weight became NaN or infinite.
     """
-    started = time.monotonic()
     check_vacant(output)
     layout = read_layout(FolderSource(path=base))
     examples = load_examples(dataset or recipe.dataset)
@@ -76,23 +53,13 @@ def finetune(
             logger.info("going on from %s", resumed.name)
         if resumed and step_of(resumed) == recipe.max_steps:
             # Killed before the result was written. The trainer would take a step too many.
-            model, state = load_model(resumed), state_of(resumed)
+            model = load_model(resumed)
         else:
             model = load_model(base)
-            trainer = make_trainer(model, tokenizer, recipe, encoded, job, Watch(report))
+            trainer = make_trainer(model, tokenizer, recipe, encoded, job, TrainingMonitor(report))
             trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-            state = trainer.state
         write_like_base(layout, base, model.state_dict(), output)
         discard(job)
-    return TrainingSummary(
-        steps=recipe.max_steps,
-        resumed_from=step_of(resumed) if resumed else 0,
-        examples=len(encoded),
-        dropped=len(examples) - len(encoded),
-        learned_tokens=sum(label != IGNORED for example in encoded for label in example.labels),
-        final_loss=last_loss(state),
-        seconds=time.monotonic() - started,
-    )
 
 
 def _identity(base: Path, layout: Layout, recipe: TrlRecipe, examples: list[Encoded]) -> dict[str, object]:

@@ -74,7 +74,7 @@ def make_trainer(
     recipe: TrlRecipe,
     examples: Sequence[Encoded],
     folder: Path,
-    watch: "Watch",
+    watch: "TrainingMonitor",
 ) -> SFTTrainer:
     """Set up a trainer that checkpoints into `folder`."""
     with warnings.catch_warnings():
@@ -101,16 +101,6 @@ def make_trainer(
     return trainer
 
 
-def state_of(checkpoint: Path) -> TrainerState:
-    """What the trainer wrote down when it wrote a checkpoint."""
-    return TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-
-
-def last_loss(state: TrainerState) -> float:
-    """The loss that was reported last."""
-    return next(float(entry["loss"]) for entry in reversed(state.log_history) if "loss" in entry)
-
-
 def _arguments(recipe: TrlRecipe, folder: Path) -> SFTConfig:
     on_gpu = torch.cuda.is_available()
     return SFTConfig(
@@ -131,7 +121,7 @@ def _arguments(recipe: TrlRecipe, folder: Path) -> SFTConfig:
         dataset_kwargs={"skip_prepare_dataset": True},
         save_strategy="steps",
         save_steps=recipe.save_every_steps,
-        # `Watch` drops old checkpoints, once the new one is marked as complete.
+        # `TrainingMonitor` drops old checkpoints, once the new one is marked as complete.
         save_total_limit=None,
         logging_steps=max(1, min(REPORT_EVERY_STEPS, recipe.max_steps // REPORTS_A_RUN)),
         logging_nan_inf_filter=False,
@@ -141,7 +131,7 @@ def _arguments(recipe: TrlRecipe, folder: Path) -> SFTConfig:
     )
 
 
-class Watch(TrainerCallback):  # type: ignore[misc] # transformers is not analysed
+class TrainingMonitor(TrainerCallback):  # type: ignore[misc] # transformers is not analysed
     """Marks checkpoints, passes figures on, and stops at a loss that is no number."""
 
     def __init__(self, report: Report) -> None:

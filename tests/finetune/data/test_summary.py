@@ -4,7 +4,7 @@ import pytest
 
 from components.errors import BadParameter
 from components.finetune.data.dataset import Part, load_examples, parts_of, pinned, text_of
-from components.finetune.data.summary import survey, write_conversations
+from components.finetune.data.summary import summarize, write_conversations
 
 USER = {"role": "user", "content": "Where?"}
 ASSISTANT = {"role": "assistant", "content": "Here."}
@@ -26,13 +26,13 @@ def answers(examples):
 def test_a_dataset_is_counted_digested_and_previewed(tmp_path):
     long = {"role": "assistant", "content": "x" * 1000}
     path = write(tmp_path / "a.jsonl", {"messages": [USER, ASSISTANT]}, {"messages": [USER, long]})
-    seen = survey(path)
+    seen = summarize(path)
     assert (seen.rows, seen.turns, seen.characters) == (2, 4, 6 + 5 + 6 + 1000)
     assert seen.preview == "user: Where?\nassistant: Here.\n\nuser: Where?\nassistant: " + "x" * 400 + "…"
     assert seen.params["dataset rows"] == 2
-    assert survey(path).digest == seen.digest
+    assert summarize(path).digest == seen.digest
     write(tmp_path / "a.jsonl", {"messages": [USER, ASSISTANT]}, {"messages": [USER, ASSISTANT]})
-    assert survey(path).digest != seen.digest
+    assert summarize(path).digest != seen.digest
 
 
 def test_a_mix_takes_shares(tmp_path):
@@ -65,7 +65,7 @@ def test_a_mix_in_one_line(tmp_path):
 
 def test_too_small_a_share_is_empty(tmp_path):
     with pytest.raises(BadParameter, match="is empty"):
-        survey((Part(dataset=numbered(tmp_path / "one.jsonl", 3), weight=0.1),))
+        summarize((Part(dataset=numbered(tmp_path / "one.jsonl", 3), weight=0.1),))
 
 
 def test_conversations_are_written_as_open_instruct_reads_them(tmp_path):

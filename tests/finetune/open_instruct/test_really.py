@@ -14,12 +14,12 @@ import pytest
 
 from components.checkpoints.layout import INDEX, read_layout
 from components.errors import ProgramFailed
-from components.finetune.data.summary import survey
+from components.finetune.data.summary import summarize
 from components.finetune.open_instruct import command as open_instruct
 from components.finetune.open_instruct import train as open_instruct_train
 from components.finetune.open_instruct.checkout import find_checkout
 from components.finetune.open_instruct.memory import Hardware
-from components.finetune.open_instruct.train import Work, finetune
+from components.finetune.open_instruct.train import TrainingJob, finetune
 from components.finetune.recipe import load_recipe
 from components.sources.folder import FolderSource
 from components.system.files import discard
@@ -46,14 +46,14 @@ def checkout():
         return find_checkout()
 
 
-def make_work(folder: Path, *, processes: int = 2, **changes: object) -> Work:
+def make_work(folder: Path, *, processes: int = 2, **changes: object) -> TrainingJob:
     short = {"max_steps": 9, "save_every_steps": 3, "chat_template": "tulu", "add_bos": True}
     memory = 8 * 10**9
-    return Work(
+    return TrainingJob(
         base=folder / "base",
         base_digest="0" * 64,
         recipe=load_recipe("tiny-open-instruct").model_copy(update=short | changes),
-        data=survey(str(folder / "data.jsonl")),
+        data=summarize(str(folder / "data.jsonl")),
         checkout=checkout(),
         hardware=Hardware(device="cpu", devices=processes, device_bytes=memory, host_bytes=memory),
     )
@@ -61,8 +61,8 @@ def make_work(folder: Path, *, processes: int = 2, **changes: object) -> Work:
 
 def train(work, folder, report=lambda step, figures: None):
     notes: dict[str, object] = {}
-    made = finetune(work, output=folder / "out", scratch=folder / "scratch", report=report, note=notes.update)
-    return made, notes
+    finetune(work, output=folder / "out", scratch=folder / "scratch", report=report, note=notes.update)
+    return notes
 
 
 def make_olmo(base: Path, dtype: str = "bfloat16") -> None:
@@ -100,8 +100,8 @@ def finished(place, tmp_path_factory):
         patches.setattr(
             open_instruct_train, "discard", lambda folder: folder.name.startswith("job-") or discard(folder)
         )
-        made, notes = train(make_work(place), folder, lambda *report: reports.append(report))
-    return folder, made, notes, reports
+        notes = train(make_work(place), folder, lambda *report: reports.append(report))
+    return folder, notes, reports
 
 
 def contents(folder):
@@ -138,22 +138,14 @@ class TestResult:
         plan_transfer(source_base=base, source_tuned=tuned, target_base=newer, scale=parse_scale("1"), dtype="auto")
 
     def test_what_was_learned_is_counted(self, finished):
-        _, made, notes, _ = finished
-        assert made.rows == {
-            key.removeprefix("data ").replace(" ", "_"): v for key, v in notes.items() if "data" in key
-        }
-        assert {key: made.rows[key] for key in ("rows", "dropped", "left_out", "batch", "cut")} == {
-            "rows": 19,
-            "dropped": 1,
-            "left_out": 2,
-            "batch": 4,
-            "cut": 0,
-        }
+        _, notes, _ = finished
+        counts = {"rows": 19, "dropped": 1, "left out": 2, "batch": 4, "cut": 0}
+        assert {key: notes[f"data {key}"] for key in counts} == counts
         assert notes["launch processes"] == 2
         assert notes["launch accumulation"] == 2
 
     def test_the_loss_falls_and_is_reported_on_the_way(self, finished):
-        _, made, _, reports = finished
+        _, _, reports = finished
         assert [step for step, _ in reports] == list(range(1, 10))
         figures = [figures for _, figures in reports]
         assert figures[-1]["loss"] < figures[0]["loss"]
@@ -161,7 +153,6 @@ class TestResult:
         assert 2.5e-3 < figures[0]["learning_rate"] <= 3e-3
         assert figures[-1]["learning_rate"] == 0
         assert all(figure["tokens_per_second"] > 0 for figure in figures)
-        assert (made.resumed_from, made.figures) == (0, figures[-1])
 
 
 def test_a_float32_base_is_trained_as_its_bfloat16_rounding(finished, place, tmp_path):
@@ -207,8 +198,7 @@ def test_a_killed_run_leaves_nothing_running_and_goes_on_to_the_same_bytes(place
         time.sleep(0.2)
     assert workers(tmp_path) == {}
     reports = []
-    made, _ = train(make_work(place), tmp_path, lambda *report: reports.append(report))
-    assert made.resumed_from == 3
+    train(make_work(place), tmp_path, lambda *report: reports.append(report))
     assert reports[0][0] == 4
     assert contents(tmp_path / "out") == contents(finished[0] / "out")
     assert list((tmp_path / "scratch").iterdir()) == []
@@ -222,8 +212,8 @@ def test_a_run_killed_after_its_last_step_only_writes_the_result(place, finished
     finish = sorted(path.name for path in (folder / "scratch").glob("job-*/output/step_*"))
     assert finish == ["step_9"]
     reports = []
-    made, _ = train(work, folder, lambda *report: reports.append(report))
-    assert (made.resumed_from, made.figures, reports) == (9, {}, [])
+    train(work, folder, lambda *report: reports.append(report))
+    assert reports == []
     assert contents(folder / "out") == before
 
 

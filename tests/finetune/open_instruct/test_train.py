@@ -5,10 +5,10 @@ import pytest
 
 from components.checkpoints.layout import read_layout
 from components.errors import BadCheckpoint
-from components.finetune.data.summary import Survey
+from components.finetune.data.summary import DatasetSummary
 from components.finetune.open_instruct.checkout import Checkout
 from components.finetune.open_instruct.memory import Hardware
-from components.finetune.open_instruct.train import Work, plan
+from components.finetune.open_instruct.train import TrainingJob, plan
 from components.finetune.recipe import OpenInstructRecipe, load_recipe
 from components.sources.folder import FolderSource
 from tests.support.tinymodels import make_checkpoint
@@ -19,11 +19,11 @@ CPU = Hardware(device="cpu", devices=1, device_bytes=8 * 10**9, host_bytes=8 * 1
 def planned(base):
     recipe = load_recipe("tiny-open-instruct")
     assert isinstance(recipe, OpenInstructRecipe)
-    work = Work(
+    work = TrainingJob(
         base=base,
         base_digest="0" * 64,
         recipe=recipe,
-        data=Survey(dataset="demo", rows=8, digest="0" * 64, turns=16, characters=100, preview=""),
+        data=DatasetSummary(dataset="demo", rows=8, digest="0" * 64, turns=16, characters=100, preview=""),
         checkout=Checkout(
             folder=Path("oi"), python=Path("python"), commit="0" * 40, sources="0" * 64, versions={}, hardware=CPU
         ),
