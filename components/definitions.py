@@ -17,7 +17,7 @@ FOLDERS = {
     "set of published scores": Path(__file__).parent / "reports" / "publications",
     "recipe": Path(__file__).parent / "finetune" / "recipes",
 }
-"""What can be named, and where the files that ship are."""
+"""Folders of the files that ship, by the kind of what they define."""
 
 Definition = TypeVar("Definition", bound=BaseModel)
 

@@ -33,7 +33,7 @@ class RecycleError(Exception):
 
 
 def describe_validation(error: "ValidationError", most: int = 5) -> str:
-    """Which fields of a document are wrong, and why, in one line: `settings.seed: Input should be …; tasks: …`."""
+    """Tell in one line which fields of a document are wrong, and why: `settings.seed: Input should be …; tasks: …`."""
     problems = (f"{'.'.join(map(str, problem['loc'])) or 'it'}: {problem['msg']}" for problem in error.errors())
     return "; ".join(islice(problems, most))
 

@@ -21,7 +21,7 @@ class Variable:
     name: str
     meaning: str
     default: str = ""
-    """What holds where it is not set, for people; empty for nothing."""
+    """The value that holds where it is not set, for people; empty for none."""
     secret: bool = False
     """Whether its value gives access to something, and so is never shown."""
 
@@ -152,7 +152,7 @@ def home() -> Path:
 
 
 def store_uri() -> str:
-    """Where checkpoints are kept."""
+    """The folder or s3:// address of the checkpoint store."""
     return os.environ.get("RECYCLE_STORE") or str(home() / "store")
 
 
@@ -162,7 +162,7 @@ def run_id() -> str:
 
 
 def webhook() -> str:
-    """Where people are told what a recurring run did, empty for nowhere. Never show all of it: it lets anyone write."""
+    """The address to tell what a recurring run did, empty for none. Never show all of it: it lets anyone post."""
     return os.environ.get("RECYCLE_WEBHOOK", "")
 
 

@@ -1,4 +1,4 @@
-"""Evaluation suites: named YAML files beside this module, or one's own."""
+"""Evaluation suites: YAML files of `suites/` by their names, or the user's own by their paths."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -31,29 +31,29 @@ class LmEvalTask(BaseModel):
 
     name: str = Field(min_length=1)
     description: str
-    """What it asks, for a reader who has not seen its file."""
+    """One phrase on its questions, for a reader who has not seen its file."""
     metric: str = Field(pattern=r"^[\w.-]+,[\w.-]+$")
     """Metric and filter as the harness's results have them, for example `exact_match,none`; in [0, 1]."""
     benchmark: str | None = None
     """The benchmark that it is, by the name it has in papers, for example `GSM8K`; None where it is none of those."""
     max_length: int | None = Field(default=None, ge=1)
-    """Tokens that a question and its reply may have together; None for what the model can do."""
+    """Most tokens of a question and its reply together; None for what the model can do."""
 
 
 class LmEvalSettings(BaseModel):
-    """How lm-evaluation-harness asks; what is None is the task's or the harness's own default."""
+    """Settings of lm-evaluation-harness; None stands for the task's or the harness's own default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     apply_chat_template: bool
-    """With it, few-shot examples are turns of the conversation. A model whose tokenizer has none is asked without."""
+    """Write questions as conversations, with few-shot examples as turns; not where the tokenizer has no template."""
     num_fewshot: int | None = Field(default=None, ge=0)
     batch_size: int = Field(default=1, ge=1)
     """Questions at once; vLLM makes its own batches."""
     dtype: Dtype
-    """That the weights are loaded in."""
+    """The dtype that the weights are loaded in."""
     max_gen_toks: int | None = Field(default=None, ge=1)
-    """Tokens that a reply may have."""
+    """Most tokens of a reply."""
     limit: int | None = Field(default=None, ge=1)
     """Questions asked of each task: a random sample that is the same every time."""
     seed: int = Field(default=123, ge=0)
@@ -71,7 +71,7 @@ class LmEvalDefinition(BaseModel):
     """Folder with the task files and their data, relative to the YAML file; `$NAME` for the folder that this
     environment variable names; None for the harness's own tasks."""
     include_help: str = ""
-    """Where to get a folder that does not ship."""
+    """Hint on how to get a folder that does not ship."""
     offline: bool = False
     """Whether the folder has all the data, so that nothing is downloaded."""
     tasks: tuple[LmEvalTask, ...] = Field(min_length=1)
@@ -88,11 +88,11 @@ class OlmesTask(BaseModel):
 
     name: str = Field(min_length=1)
     description: str
-    """What it asks, for a reader who does not know it."""
+    """One phrase on its questions, for a reader who does not know it."""
     model_type: Literal["vllm", "hf"] = "vllm"
-    """What runs the model; transformers (hf) takes the place of vLLM where there is no GPU or no vLLM."""
+    """The library that runs the model; transformers (hf) takes the place of vLLM where there is no GPU or no vLLM."""
     max_length: int | None = Field(default=None, ge=1)
-    """Tokens that a question and its reply may have together; None for OLMES's own default."""
+    """Most tokens of a question and its reply together; None for OLMES's own default."""
     limit: int | None = Field(default=None, ge=1)
     """Questions asked of it, or of each of its subtasks: a random sample that is the same every time."""
     benchmark: str | None = None
@@ -110,7 +110,7 @@ class OlmesTask(BaseModel):
 
 
 class OlmesSettings(BaseModel):
-    """How OLMES loads the model."""
+    """Settings with which OLMES loads the model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -122,7 +122,7 @@ class OlmesSettings(BaseModel):
     batch_size: int = Field(default=1, ge=1)
     """Questions at once; vLLM makes its own batches."""
     dtype: Dtype
-    """That the weights are loaded in."""
+    """The dtype that the weights are loaded in."""
 
 
 class OlmesDefinition(BaseModel):
@@ -147,7 +147,7 @@ class ExtendingDefinition(BaseModel):
     extends: str
     """Name of the other suite, or the path of its YAML file, relative to this one."""
     limits: dict[str, int] = {}
-    """By name of a task of OLMES, the limit that it has here."""
+    """Limits of tasks of OLMES, by their names."""
     settings: dict[str, Any] = {}
     """Settings that differ from the other suite's."""
 
@@ -180,8 +180,8 @@ class LmEvalSuite(LmEvalDefinition):
     folder: Path | None
     """The include path in absolute form."""
     working_folder: Path | None
-    """Where the harness runs, so that task files can name their data relative to it: the folder itself, or the one
-    that holds it where it came from the environment, as Meta's task files want it."""
+    """Working directory of the harness, to which task files can name their data relative: the folder itself, or the
+    one that holds it where it came from the environment, as Meta's task files want it."""
     digest: str
     """sha256 over the definition and every file of the folder: a changed one is another suite."""
 
@@ -190,7 +190,7 @@ class OlmesSuite(OlmesDefinition):
     """A suite for OLMES that was found, with all it consists of."""
 
     folders: dict[str, Path]
-    """By task, the folder with its data, for those that bring their own."""
+    """Folders with the data of the tasks that bring their own, by the tasks' names."""
     digest: str
     """sha256 over the definition and every file of those folders: a changed one is another suite."""
 

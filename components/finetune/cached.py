@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Folders:
-    """Where a training reads and writes."""
+    """The folders that a training reads and writes."""
 
     base: Path
     output: Path

@@ -1,4 +1,4 @@
-"""Fine-tuning recipes: named YAML files beside this module, or one's own."""
+"""Fine-tuning recipes: YAML files of `recipes/` by their names, or the user's own by their paths."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ NOT_DECISIVE = frozenset({"name", "description", "departures"})
 
 
 class _Recipe(BaseModel):
-    """What every trainer is told, in the names that trainers use.
+    """Fields that recipes for every trainer have, in the names that trainers use.
 
     The optimizer is AdamW with betas 0.9 and 0.999, ε 1e-8 and gradients clipped to norm 1, the defaults of
     transformers and of accelerate with DeepSpeed.
@@ -24,19 +24,19 @@ class _Recipe(BaseModel):
     name: str
     description: str
     dataset: Dataset
-    """What is learned from, or a mix of several; a run may name another."""
+    """The dataset, or a mix of several; a run may name another."""
     learning_rate: float = Field(gt=0)
-    """At its highest, after the warm-up."""
+    """The highest learning rate, reached after the warm-up."""
     lr_scheduler: Literal["linear", "cosine", "constant"]
     """The course after the warm-up; `linear` and `cosine` end at 0."""
     warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
     """Share of the steps in which the learning rate rises from 0."""
     weight_decay: float = Field(default=0.0, ge=0)
     max_sequence_length: int = Field(ge=2)
-    """In tokens; the rest of a longer conversation is cut off."""
+    """Most tokens of a conversation; the rest of a longer one is cut off."""
     seed: int = Field(default=123, ge=0)
     save_every_steps: int = Field(ge=1)
-    """What a killed run may lose."""
+    """Optimizer steps that a killed run may lose."""
 
     @property
     def decisive(self) -> dict[str, object]:
@@ -45,7 +45,7 @@ class _Recipe(BaseModel):
 
 
 class TrlRecipe(_Recipe):
-    """For TRL on one machine's CPU or one GPU.
+    """A recipe for TRL, on one machine's CPU or one GPU.
 
     The loss is the cross-entropy of the assistant's answers, averaged over their tokens.
     """
@@ -56,11 +56,11 @@ class TrlRecipe(_Recipe):
     per_device_batch_size: int = Field(ge=1)
     gradient_accumulation_steps: int = Field(default=1, ge=1)
     precision: Literal["bfloat16", "float32"] = "bfloat16"
-    """Of the matrix products; weights and optimizer are float32 while training."""
+    """Precision of the matrix products; weights and optimizer are float32 while training."""
 
 
 class OpenInstructRecipe(_Recipe):
-    """For Open-Instruct's `finetune.py` with DeepSpeed on one or several GPUs of one machine.
+    """A recipe for Open-Instruct's `finetune.py` with DeepSpeed on one or several GPUs of one machine.
 
     The loss of a conversation is the cross-entropy of the assistant's answers, averaged over their tokens; a step
     averages over the conversations of its batch. Matrix products and weights are bfloat16, the optimizer's copy of
@@ -79,7 +79,7 @@ class OpenInstructRecipe(_Recipe):
     add_bos: bool
     """Whether the beginning-of-sequence token is put before the chat template."""
     departures: tuple[str, ...] = ()
-    """Where this differs from the published training that it follows."""
+    """Differences from the published training that the recipe follows."""
 
     @model_validator(mode="after")
     def _one_length(self) -> "OpenInstructRecipe":
@@ -134,7 +134,7 @@ def shortened(recipe: Recipe, share: float) -> Recipe:
 
 
 class _Length(BaseModel):
-    """Of all that is in a recipe, this."""
+    """The field of a recipe that says how long it is, whatever its trainer."""
 
     max_steps: int | None = None
 

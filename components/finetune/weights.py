@@ -88,7 +88,7 @@ def _write_weights(base: Layout, state: "dict[str, torch.Tensor]", staging: Path
 
 
 def _told(base: Layout, dtype: str | None) -> dict[str, bytes]:
-    """Those of the base's files that tell its dtype, where it is to become another."""
+    """Contents of the base's files that name its dtype, where the result is to have another."""
     if dtype is None or set(base.dtypes) == {dtype}:
         return {}
     files = {"config.json": _json(base.config | {dtype_key(base.config): TORCH_NAMES[dtype]})}

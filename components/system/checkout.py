@@ -33,7 +33,7 @@ class Project:
     script: str
     """A file by which a checkout is recognized, relative to it."""
     how: str
-    """How to get a checkout and its environment, for the hint of an error."""
+    """Instructions on getting a checkout and its environment, for the hint of an error."""
     calls_python: bool = False
     """Whether its programs start others as `python`, which then must be beside the Python of its environment."""
 
@@ -72,12 +72,12 @@ class Project:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """What a Python environment has."""
+    """Packages and GPUs of a Python environment."""
 
     versions: dict[str, str]
     """Versions of the packages that were asked for, without those that are not there."""
     gpus: list[dict[str, Any]]
-    """Each GPU's `name`, `bytes` of memory, and `capability` (the major number of its compute capability)."""
+    """The GPUs: the `name` of each, its `bytes` of memory, and its compute `capability` (the major number)."""
     packages: str
     """Folder that packages are installed in."""
 

@@ -168,7 +168,7 @@ def _kill_if_overdue(process: subprocess.Popen[bytes], passed: Mapping[int, floa
 
 
 def _end_with_parent() -> None:
-    """In the child: be killed when the parent dies, however it dies (Linux, prctl(2))."""
+    """Have the child, in which this runs, be killed when the parent dies, however it dies (Linux, prctl(2))."""
     if _LIBC is not None:
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How long a request that fails is tried again.
+    """The times and the number of tries after which a request that fails is given up.
 
     The wait doubles from try to try. Jitter of up to a half takes the tries of many threads and steps apart.
     """
@@ -48,7 +48,7 @@ def retry(
     explain: Callable[[Exception, float], Exception] = lambda error, _: error,
     asked_wait_s: Callable[[Exception], float] = lambda _: 0.0,
 ) -> Result:
-    """What `request` returns, tried again where that may help.
+    """Return what `request` returns, tried again where that may help.
 
     Args:
         request: asks once.

@@ -15,7 +15,7 @@ def without_passwords(text: str) -> str:
 
 
 def masker(environment: Mapping[str, str]) -> Callable[[str], str]:
-    """What masks passwords in addresses, and the values of variables that are named like secrets, in a text."""
+    """A function that masks passwords in addresses, and the values of variables named like secrets, in a text."""
     secrets = sorted(
         {
             value

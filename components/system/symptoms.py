@@ -1,4 +1,4 @@
-"""What a failed program most likely died of, by what it wrote."""
+"""Diagnosing a failed program by its output: a table of what programs write when they fail for a known reason."""
 
 import re
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ class Symptom:
     pattern: str
     """Regular expression, searched in the program's output."""
     meaning: str
-    """What happened, as the end of the sentence "it failed: …"."""
+    """The reason, as a sentence about the program."""
     hint: str
 
 

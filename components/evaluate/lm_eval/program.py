@@ -38,7 +38,7 @@ def main(request_file: Path, results_file: Path) -> None:
 
 
 def drawn(tasks: Mapping[str, Any], limit: int, seed: int) -> dict[str, list[int]]:
-    """By task, the numbers of the questions to ask: at random, the same every time, and all where there are no more.
+    """Draw the questions to ask, by task their numbers: at random, the same every time; all where there are no more.
 
     The harness itself would ask the first ones. It takes them in the data's order, and so must this be.
     """

@@ -16,13 +16,13 @@ from components.judging import Sample, TaskScore
 Backend = Literal["hf", "vllm"]
 
 TOLERANCE = 1e-6
-"""How far the harness's own mean may be from ours: both add up the same numbers."""
+"""Largest difference between the harness's own mean and ours: both add up the same numbers."""
 
 logger = logging.getLogger(__name__)
 
 
 def backend() -> tuple[Backend, int]:
-    """What to run the model with, and on how many GPUs: vLLM where it is installed and has one.
+    """Choose what runs the model, and on how many GPUs: vLLM where it is installed and has one.
 
     Otherwise transformers, which finds out for itself what it runs on; 0 is given then.
     """

@@ -1,4 +1,4 @@
-"""What OLMES is asked: which runs, their exact command lines and their environment."""
+"""OLMES as a program: which runs answer a suite, their exact command lines and their environment."""
 
 import json
 import os

@@ -32,15 +32,15 @@ class Olmes(BaseModel):
     checkout: Path
     python: Path
     commit: str
-    """Of the checkout, abbreviated; empty where it is not a git repository."""
+    """The checkout's commit, abbreviated; empty where it does not tell."""
     source: str
     """sha256 over its source files: an edited checkout is another one."""
     versions: dict[str, str]
-    """Of the packages that scores depend on."""
+    """Versions of the packages that scores depend on."""
     gpus: int
-    """That its torch sees."""
+    """Number of GPUs that its torch sees."""
     packages: Path
-    """Where its environment keeps packages."""
+    """Folder in which its environment keeps packages."""
 
     @property
     def vllm(self) -> bool:
@@ -49,13 +49,13 @@ class Olmes(BaseModel):
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name and version for people, with what runs the model."""
         runner = "vllm" if self.vllm else "transformers"
         return f"OLMES {self.commit or self.source[:8]}, {runner} {self.versions[runner]}"
 
     @property
     def identity(self) -> list[str]:
-        """What decides its scores, besides model and suite."""
+        """All that decides its scores, besides model and suite."""
         return [
             "olmes",
             self.source,
@@ -89,7 +89,7 @@ def find_olmes() -> Olmes:
 
 
 def find_subtasks(olmes: Olmes, suite: OlmesSuite) -> dict[str, list[str]]:
-    """By task, the names of the tasks that it consists of, itself where it is one.
+    """Ask OLMES what each task of a suite consists of: the names of its subtasks, or its own where it has none.
 
     Raises:
         BadParameter: OLMES does not know it, its score is not the macro average of tasks, or it is asked twice.

@@ -1,4 +1,4 @@
-"""What OLMES leaves behind, checked, in the common form."""
+"""Reading the files that OLMES leaves behind: they are checked, and given in the common form."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from components.evaluate.suite import OlmesTask
 from components.judging import Sample, TaskScore, Weighted
 
 TOLERANCE = 1e-6
-"""How far OLMES's own mean may be from ours: both add up the same numbers."""
+"""Largest difference between OLMES's own mean and ours: both add up the same numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def _samples(prefix: Path, name: str, task: str, metrics: Mapping[str, Any]) -> 
 
 
 def _asked(path: Path) -> dict[int, dict[str, Any]]:
-    """By question, its first request."""
+    """The first request of each question, by the question's number."""
     found: dict[int, dict[str, Any]] = {}
     for row in _lines(path):
         found.setdefault(row["doc_id"], row)
@@ -129,7 +129,7 @@ def _reply(document: Mapping[str, Any], metric: str, row: Mapping[str, Any]) -> 
 
 
 def _answers(document: Mapping[str, Any], metric: str) -> float:
-    """What a question counts: IFEval's score by instruction is a mean over instructions, several a question."""
+    """The weight of a question: IFEval's score by instruction is a mean over instructions, several a question."""
     return float(len(document["instruction_id_list"])) if metric.startswith("inst_level_") else 1.0
 
 

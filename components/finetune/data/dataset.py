@@ -1,4 +1,4 @@
-"""What is learned from: conversations of a file, of the hub or made by the demo, checked row by row, and mixed."""
+"""Datasets: conversations of a file, of the hub or made by the demo, checked row by row, and mixed."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ FORMS = f"{DEMO!r}, the path of a .jsonl or .parquet file, or {HUB_PREFIX}owner/
 SAMPLING_SEED = 42
 """Open-Instruct's own (`dataset_config_seed`): a share of a dataset is the share that it would take."""
 MOST_LEFT_OUT = 0.01
-"""Of a hub's dataset, which its reader cannot correct; more is a sign of another kind of dataset."""
+"""Largest share of rows left out of a dataset of the hub, which its reader cannot correct; more means another kind."""
 COLUMNS = "give each row a list `messages` of {role, content}, or a `prompt` and a `completion`"
 
 
@@ -28,9 +28,9 @@ class Conversation:
     """Turns to be rendered by the chat template; the assistant's are learned."""
 
     row: int
-    """Counted from 1, for messages to people."""
+    """Number of the row, from 1, for messages to people."""
     messages: tuple[dict[str, str], ...]
-    """Each with `role` and `content`."""
+    """Turns in their order, each with `role` and `content`."""
     learn_from: int = 0
     """Turns before this one are context even where they are the assistant's."""
 
@@ -73,7 +73,7 @@ def load_examples(dataset: Dataset) -> list[Example]:
 
 
 def read_examples(dataset: Dataset) -> Iterator[Example]:
-    """Like `load_examples`, one row after the other, each with a number of its own."""
+    """Read and check a dataset row by row (see `load_examples`), each row with a number of its own."""
     parts = parts_of(dataset)
     examples = chain.from_iterable(_weighted(part) for part in parts)
     found = 0

@@ -24,7 +24,7 @@ class Encoded:
 
     input_ids: list[int]
     labels: list[int]
-    """As long as `input_ids`: the same ids where they are learned, else `IGNORED`."""
+    """Labels of the tokens: their own ids where they are learned, else `IGNORED`."""
 
 
 @dataclass(frozen=True, kw_only=True)

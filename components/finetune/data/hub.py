@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SPLIT = "train"
 SUFFIXES = (".jsonl", ".parquet")
 CHECKED = ".checked"
-"""Ends the name of the empty file that says: the bytes of the file beside it are those of the commit."""
+"""Suffix of an empty file which says that the bytes of the file beside it are those of the commit."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -99,7 +99,7 @@ def _training_files(repo: str, info: "DatasetInfo") -> list["RepoSibling"]:
 
 
 def _chooser(card: Any) -> Callable[[str], bool]:  # noqa: ANN401 - the YAML of a dataset's card
-    """Where the card names the files of the split, those, and else the ones that are named like it."""
+    """A test for the names of the split's files: those that the card lists, or else those named like the split."""
     patterns = [pattern for entry in _data_files(card) if entry.get("split") == SPLIT for pattern in _paths(entry)]
     if patterns:
         return lambda name: any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
@@ -107,7 +107,7 @@ def _chooser(card: Any) -> Callable[[str], bool]:  # noqa: ANN401 - the YAML of 
 
 
 def _data_files(card: Any) -> list[dict[str, Any]]:  # noqa: ANN401
-    """What a card says of the files of its configuration `default`, or of its first one."""
+    """The entries of a card on the files of its configuration `default`, or of its first one."""
     configs = (card or {}).get("configs") or [{}]
     chosen = next((config for config in configs if config.get("config_name") == "default"), configs[0])
     files = chosen.get("data_files")

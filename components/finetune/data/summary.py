@@ -17,7 +17,7 @@ PREVIEW_CHARACTERS = 400
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSummary:
-    """What a dataset has in it."""
+    """Counts, digest and first rows of a dataset."""
 
     dataset: Dataset
     """The dataset, with every revision pinned."""
@@ -32,7 +32,7 @@ class DatasetSummary:
 
     @property
     def params(self) -> dict[str, object]:
-        """What a training records of the dataset it learned from."""
+        """Parameters that the record of a training has of its dataset."""
         return {
             "dataset": text_of(self.dataset),
             "dataset rows": self.rows,

@@ -44,7 +44,7 @@ class Checkout:
 
     @property
     def trainer(self) -> str:
-        """What trains, with all versions that can change the result."""
+        """The trainer's name, with all versions that can change the result."""
         packages = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         return f"open-instruct {self.commit}, sources {self.sources[:16]}, {packages}"
 
@@ -87,7 +87,7 @@ def check_trainer(recipe: Recipe) -> None:
 
 
 def hardware_of(gpus: list[dict[str, Any]]) -> Hardware:
-    """What to train on: all GPUs that Open-Instruct's torch sees, or else the CPU in one process."""
+    """Hardware to train on: all GPUs that Open-Instruct's torch sees, or else the CPU in one process."""
     host = usable_memory()
     if not gpus:
         return Hardware(device="cpu", devices=1, device_bytes=host, host_bytes=host, name="CPU")

@@ -15,9 +15,9 @@ BASE, DATA, DEEPSPEED, OUTPUT, CACHE = "base", "data.jsonl", "deepspeed.json", "
 otherwise whose path has `olmo` in it, wherever in the path that is."""
 REPORTS_A_RUN = 20
 REPORT_EVERY_STEPS = 10
-"""At most: a short run reports more often, so that its curve can be seen."""
+"""Most steps between two reports: a short run reports more often, so that its curve can be seen."""
 PROCESS_GROUP_TIMEOUT_S = 4 * 3600
-"""For the other processes while the first one tokenizes. A process that ends is noticed at once all the same."""
+"""Time that the other processes wait while the first one tokenizes. One that ends is noticed at once all the same."""
 
 
 def command(recipe: OpenInstructRecipe, launch: Launch, *, python: Path, checkout: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""How a recipe runs on the hardware there is: processes, accumulation, and what makes it fit into memory."""
+"""Fitting a recipe to the hardware there is: processes, accumulation, and what makes it fit into memory."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -29,7 +29,7 @@ GB = 10**9
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """What a training may use on one machine."""
+    """The devices and the memory that a training may use on one machine."""
 
     device: Literal["cuda", "cpu"]
     devices: int
@@ -39,13 +39,13 @@ class Hardware:
     host_bytes: int
     """The machine's own memory, or what a container may have of it."""
     bfloat16: bool = True
-    """Whether the devices compute in it."""
+    """Whether the devices compute in bfloat16."""
     name: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSize:
-    """What of a model decides how much memory its training takes."""
+    """The numbers of a model that decide how much memory its training takes."""
 
     parameters: int
     layers: int
@@ -74,7 +74,10 @@ class ModelSize:
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """How a training is started. Always ZeRO stage 3: of the stages it needs the least, and the paper has it."""
+    """Arguments that a training is started with.
+
+    DeepSpeed runs ZeRO stage 3: of the stages it needs the least memory, and the paper has it.
+    """
 
     device: Literal["cuda", "cpu"]
     processes: int
@@ -96,7 +99,7 @@ class Launch:
 
     @property
     def params(self) -> dict[str, object]:
-        """What a run records of it."""
+        """Parameters that the record of a training has of its launch."""
         return {f"launch {name.replace('_', ' ')}": value for name, value in asdict(self).items()}
 
 
@@ -176,7 +179,7 @@ def _does_not_fit(recipe: OpenInstructRecipe, hardware: Hardware, size: ModelSiz
 
 
 def _more(recipe: OpenInstructRecipe, hardware: Hardware, size: ModelSize) -> str:
-    """What would be enough, of the same kind."""
+    """A hint on how many devices of the same kind would be enough."""
     shorter = "shorten max_sequence_length in a recipe of your own"
     if hardware.device == "cpu":
         return f"use a machine with GPUs, or {shorter}"

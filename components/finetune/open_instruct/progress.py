@@ -71,7 +71,7 @@ class TrainingMonitor:
         self._symptoms |= {symptom} if symptom else set()
 
     def failure(self, error: ProgramFailed, log: Path) -> RecycleError:
-        """What to tell when the program, whose output is in `log`, has failed with `error`."""
+        """The error to tell of, where the program, whose output is in `log`, has failed with `error`."""
         if self._explained is not None:
             return self._explained
         what, hint = "", error.hint

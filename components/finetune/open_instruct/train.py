@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """What is to be trained, on what and with what."""
+    """A base, what it is to learn and by which recipe, and what trains it."""
 
     base: Path
     """Folder with a checkpoint."""
@@ -157,7 +157,7 @@ def _link_base(base: Path, layout: Layout, copy: Path) -> None:
 
 
 def _is_complete(checkpoint: Path, launch: Launch) -> bool:
-    """Whether it has its mark and every process's part, even where a kill met its removal."""
+    """Whether a checkpoint has its mark and every process's part, even where a kill met its removal."""
     ranks = range(launch.processes)
     states = checkpoint / "pytorch_model"
     return (checkpoint / COMPLETED).is_file() and all(

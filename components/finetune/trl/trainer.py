@@ -31,7 +31,7 @@ Report = Callable[[int, dict[str, float]], None]
 
 REPORTS_A_RUN = 20
 REPORT_EVERY_STEPS = 10
-"""At most: a short run reports more often, so that its curve can be seen."""
+"""Most steps between two reports: a short run reports more often, so that its curve can be seen."""
 LOG_EVERY_SECONDS = 5.0
 
 # Its warnings are about what is checked here; its progress bars are no lines for a log.
