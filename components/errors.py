@@ -6,8 +6,8 @@ RecycleError
 ├── BadCheckpoint       a checkpoint's files are not what a checkpoint's files must be
 │   └── DigestMismatch  bytes differ from the digest recorded for them
 ├── Incompatible        the checkpoints are sound, but not of one family
-├── OutputConflict      the place to write to holds something else, or another process is writing there
-├── StorageFull         no room left where something is written
+├── OutputConflict      the output holds something else, or another process is writing there
+├── StorageFull         a disk or a bucket is full
 ├── ServiceUnavailable  MLflow, the hub or the store does not answer, or answers with an error
 └── ProgramFailed       a program that a step started ended with an error
 """
@@ -63,11 +63,11 @@ class Incompatible(RecycleError):
 
 
 class OutputConflict(RecycleError):
-    """The place to write to holds something else, or another process is writing there."""
+    """The output holds something else, or another process is writing there."""
 
 
 class StorageFull(RecycleError):
-    """No room left where something is written."""
+    """A disk or a bucket is full."""
 
 
 class ServiceUnavailable(RecycleError):

@@ -19,7 +19,7 @@ NOT_COPIED = (".md", ".safetensors")
 
 
 def check_vacant(output: Path) -> None:
-    """Refuse a place that holds something.
+    """Refuse an output that holds something already.
 
     Raises:
         OutputConflict: `output` is a file, or a folder with something in it.
@@ -44,7 +44,7 @@ def write_like_base(
         folder: has the base's files.
         state: trained tensors by the names in the model's state dict, which may hold a tied tensor under two names.
         output: made; must not hold anything.
-        dtype: `BF16`, `F16` or `F32`, of every tensor written, and told in the config; the base's own by default.
+        dtype: `BF16`, `F16` or `F32`, of every tensor written, and named in the config; the base's own by default.
         instead: contents of files that are to differ from the base's, or that it lacks.
 
     Raises:
@@ -62,7 +62,7 @@ def write_like_base(
         for file in base.files:
             if not file.path.endswith(NOT_COPIED):
                 shutil.copyfile(folder / file.path, staging / file.path)
-        for path, content in (_told(base, dtype) | dict(instead or {})).items():
+        for path, content in (_dtype_named(base, dtype) | dict(instead or {})).items():
             (staging / path).write_bytes(content)
         publish(staging, output)
 
@@ -87,7 +87,7 @@ def _write_weights(base: Layout, state: "dict[str, torch.Tensor]", staging: Path
         save_file(tensors, staging / path, metadata={"format": "pt"})
 
 
-def _told(base: Layout, dtype: str | None) -> dict[str, bytes]:
+def _dtype_named(base: Layout, dtype: str | None) -> dict[str, bytes]:
     """Contents of the base's files that name its dtype, where the result is to have another."""
     if dtype is None or set(base.dtypes) == {dtype}:
         return {}

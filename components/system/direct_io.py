@@ -73,7 +73,7 @@ class ShardFile:
 
 
 def _reserve(descriptor: int, size: int) -> None:
-    """Take the room at once: a full disk shows before the work, and threads need not wait for one another's growth."""
+    """Reserve the space at once: a full disk shows before the work, and threads need not wait while the file grows."""
     try:
         os.posix_fallocate(descriptor, 0, size)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Other people's programs, run as programs: output streamed, signals passed on, failures told with their last lines."""
+"""Running other people's programs: output streamed, signals passed on, failures explained by their last lines."""
 
 import ctypes
 import logging

@@ -48,7 +48,7 @@ def text_table(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> st
 
     def line(row: Sequence[str]) -> str:
         cells = zip(range(len(row)), row, widths, strict=True)
-        return "  ".join(cell.rjust(width) if place in right else cell.ljust(width) for place, cell, width in cells)
+        return "  ".join(cell.rjust(width) if column in right else cell.ljust(width) for column, cell, width in cells)
 
     return "\n".join(line(row).rstrip() for row in rows)
 

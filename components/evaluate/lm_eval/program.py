@@ -27,7 +27,7 @@ def main(request_file: Path, results_file: Path) -> None:
     tasks = TaskManager(**request["task_manager"])
     device = "cuda" if torch.cuda.is_available() else "cpu"
     asking, sampling = request["simple_evaluate"], request["sampling"]
-    samples = drawn(tasks.load(asking["tasks"])["tasks"], **sampling) if sampling else None
+    samples = draw_questions(tasks.load(asking["tasks"])["tasks"], **sampling) if sampling else None
     results = simple_evaluate(**asking, samples=samples, device=device, task_manager=tasks, log_samples=True)
     if results is None:
         raise RuntimeError("lm-eval gave no results")
@@ -37,7 +37,7 @@ def main(request_file: Path, results_file: Path) -> None:
     temporary.replace(results_file)
 
 
-def drawn(tasks: Mapping[str, Any], limit: int, seed: int) -> dict[str, list[int]]:
+def draw_questions(tasks: Mapping[str, Any], limit: int, seed: int) -> dict[str, list[int]]:
     """Draw the questions to ask, by task their numbers: at random, the same every time; all where there are no more.
 
     The harness itself would ask the first ones. It takes them in the data's order, and so must this be.

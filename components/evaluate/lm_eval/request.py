@@ -50,7 +50,7 @@ def group_tasks(suite: LmEvalSuite) -> tuple[tuple[LmEvalTask, ...], ...]:
 def request(
     suite: LmEvalSuite, tasks: Sequence[LmEvalTask], *, model: Path, chat: bool, backend: Backend, gpus: int
 ) -> dict[str, dict[str, Any] | None]:
-    """The arguments of the harness's `TaskManager` and `simple_evaluate` for the checkpoint in `model`, and of `drawn`.
+    """The arguments of the harness's `TaskManager` and `simple_evaluate` for a checkpoint, and of `draw_questions`.
 
     Questions are conversations where `chat` is true. The harness's own tasks are left out where the suite brings a
     folder of tasks. With vLLM the model is split over all `gpus`.

@@ -50,7 +50,7 @@ def download(reference: str) -> tuple[Path, ...]:
             them is to lie elsewhere.
         DigestMismatch: a file is not what the hub says it is.
         ServiceUnavailable: the hub does not answer.
-        StorageFull: there is no room for them.
+        StorageFull: the disk is full.
     """
     repo, _, commit = pin(reference).partition("@")
     folder = settings.home() / "datasets" / repo.replace("/", "--") / commit
@@ -150,7 +150,7 @@ def _git_blob(path: Path) -> str:
 
 
 @contextmanager
-def _hub_errors(place: str) -> Iterator[None]:
+def _hub_errors(dataset: str) -> Iterator[None]:
     """Turn what the hub's client raises into an error a user can act on."""
     from huggingface_hub import errors
 
@@ -159,24 +159,25 @@ def _hub_errors(place: str) -> Iterator[None]:
     try:
         yield
     except errors.HFValidationError:
-        raise BadReference(f"{place!r} cannot be a dataset of the hub", hint="give hub:owner/name@revision") from None
+        raise BadReference(f"{dataset!r} cannot be a dataset of the hub", hint="give hub:owner/name@revision") from None
     except (http_error, errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         if isinstance(error, errors.HfHubHTTPError) and error.response.status_code in (401, 403, 404):
-            raise _refused(place, error) from None
+            raise _refused(dataset, error) from None
         raise ServiceUnavailable(
-            f"the hub does not give the dataset {place} ({type(error).__name__})",
+            f"the hub does not give the dataset {dataset} ({type(error).__name__})",
             hint="check the network, HF_ENDPOINT and HF_HUB_OFFLINE, then run it again: what was copied is kept",
         ) from None
 
 
-def _refused(place: str, error: Exception) -> RecycleError:
+def _refused(dataset: str, error: Exception) -> RecycleError:
     from huggingface_hub import errors
 
     if isinstance(error, errors.RevisionNotFoundError):
-        return BadReference(f"there is no dataset {place}: no such revision", hint="check what follows the @")
+        return BadReference(f"there is no dataset {dataset}: no such revision", hint="check what follows the @")
     if isinstance(error, errors.GatedRepoError):
         hint = "accept its conditions on its page, and set HF_TOKEN to a token of that account"
-        return BadReference(f"the dataset {place} is gated", hint=hint)
+        return BadReference(f"the dataset {dataset} is gated", hint=hint)
     return BadReference(
-        f"the hub has no dataset {place}, or it is private", hint="check the name, or set HF_TOKEN to a token that may"
+        f"the hub has no dataset {dataset}, or it is private",
+        hint="check the name, or set HF_TOKEN to a token that may",
     )

@@ -40,7 +40,7 @@ def main() -> None:
     huggingface_hub.snapshot_download = local_snapshot(huggingface_hub.snapshot_download)
     accelerate.tracking.LOGGER_TYPE_TO_CLASS.pop("wandb", None)
     register_tracker_class(Reporter)
-    run = Run.of(sys.argv)
+    run = TrainingLength.of(sys.argv)
     run.watch_data()
     run.watch_checkpoints()
     runpy.run_path(str(script), run_name="__main__")
@@ -83,7 +83,7 @@ class Reporter(GeneralTracker):  # type: ignore[misc] # accelerate is not analys
 
     @property
     def tracker(self) -> "Reporter":
-        """What `finetune.py` takes for wandb's run."""
+        """This object, which `finetune.py` takes for wandb's run."""
         return self
 
     def log(self, values: dict[str, float], step: int | None = None, **_: object) -> None:
@@ -104,16 +104,16 @@ class Reporter(GeneralTracker):  # type: ignore[misc] # accelerate is not analys
         )
 
 
-class Run:
-    """What of the arguments decides how long a run is."""
+class TrainingLength:
+    """The arguments that decide how long a training is."""
 
     def __init__(self, batch: int, steps: int | None, epochs: int | None, longest: int) -> None:
         self.batch, self.steps, self.epochs, self.longest = batch, steps, epochs, longest
         self.resumed_from = 0
 
     @classmethod
-    def of(cls, arguments: list[str]) -> "Run":
-        """Read them."""
+    def of(cls, arguments: list[str]) -> "TrainingLength":
+        """Read them from a command line."""
         parser = argparse.ArgumentParser(allow_abbrev=False)
         for name in ("--max_train_steps", "--num_train_epochs", "--max_seq_length"):
             parser.add_argument(name, type=int)

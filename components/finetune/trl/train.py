@@ -10,7 +10,7 @@ from components.finetune.data.encoding import Encoded, encode
 from components.finetune.job import digest_of_examples, job_folder, last_complete, step_of
 from components.finetune.recipe import TrlRecipe
 from components.finetune.tokenizer import load_tokenizer
-from components.finetune.trl.trainer import Report, TrainingMonitor, load_model, make_trainer
+from components.finetune.trl.trainer import Report, ReportingCallback, load_model, make_trainer
 from components.finetune.weights import check_vacant, write_like_base
 from components.sources import FolderSource
 from components.system import discard, exclusive_lock, sha256_file
@@ -56,7 +56,7 @@ def finetune(*, base: Path, output: Path, recipe: TrlRecipe, dataset: Dataset, s
             model = load_model(resumed)
         else:
             model = load_model(base)
-            trainer = make_trainer(model, tokenizer, recipe, encoded, job, TrainingMonitor(report))
+            trainer = make_trainer(model, tokenizer, recipe, encoded, job, ReportingCallback(report))
             trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
         write_like_base(layout, base, model.state_dict(), output)
         discard(job)

@@ -74,7 +74,7 @@ def make_trainer(
     recipe: TrlRecipe,
     examples: Sequence[Encoded],
     folder: Path,
-    watch: "TrainingMonitor",
+    watch: "ReportingCallback",
 ) -> SFTTrainer:
     """Set up a trainer that checkpoints into `folder`."""
     with warnings.catch_warnings():
@@ -121,7 +121,7 @@ def _arguments(recipe: TrlRecipe, folder: Path) -> SFTConfig:
         dataset_kwargs={"skip_prepare_dataset": True},
         save_strategy="steps",
         save_steps=recipe.save_every_steps,
-        # `TrainingMonitor` drops old checkpoints, once the new one is marked as complete.
+        # `ReportingCallback` drops old checkpoints, once the new one is marked as complete.
         save_total_limit=None,
         logging_steps=max(1, min(REPORT_EVERY_STEPS, recipe.max_steps // REPORTS_A_RUN)),
         logging_nan_inf_filter=False,
@@ -131,7 +131,7 @@ def _arguments(recipe: TrlRecipe, folder: Path) -> SFTConfig:
     )
 
 
-class TrainingMonitor(TrainerCallback):  # type: ignore[misc] # transformers is not analysed
+class ReportingCallback(TrainerCallback):  # type: ignore[misc] # transformers is not analysed
     """Marks checkpoints, passes figures on, and stops at a loss that is no number."""
 
     def __init__(self, report: Report) -> None:

@@ -226,6 +226,6 @@ def test_more_gpus_do_not_make_the_batch_larger(place, tmp_path, monkeypatch, ca
     monkeypatch.setattr(sft, "_arguments", on_four_gpus)
     examples = [Encoded(input_ids=[1, 2], labels=[1, 2])]
     model, tokenizer = sft.load_model(place / "base"), load_tokenizer(place / "base")
-    trainer = sft.make_trainer(model, tokenizer, recipe(), examples, tmp_path, sft.Watch(lambda *_: None))
+    trainer = sft.make_trainer(model, tokenizer, recipe(), examples, tmp_path, sft.ReportingCallback(lambda *_: None))
     assert trainer.args.train_batch_size == recipe().per_device_batch_size
     assert "one of the 4 GPUs" in caplog.text
