@@ -13,8 +13,8 @@ from .evaluation import Sample as Sample
 from .evaluation import TaskScore as TaskScore
 from .evaluation import Weighted as Weighted
 from .gate import GateDecision as GateDecision
-from .grid import Grid as Grid
 from .grid import GridEvaluations as GridEvaluations
+from .grid import GridScores as GridScores
 from .grid import build_grid as build_grid
 from .paired import Estimate as Estimate
 from .roles import Role as Role

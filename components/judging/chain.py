@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from components.judging.columns import Cells, Column, cells, columns_of
 from components.judging.evaluation import Evaluation
-from components.judging.gate import GateDecision, decide
+from components.judging.gate import GateDecision, decide_gate
 from components.judging.paired import difference, scores
 
 
@@ -86,7 +86,7 @@ def judge_stage(evaluations: StageEvaluations, tolerance: float) -> GateDecision
         evaluations: of the newest stage.
         tolerance: how far below the model before it may score, in score units.
     """
-    return decide(
+    return decide_gate(
         against_base=difference(evaluations.tuned, evaluations.base).mean,
         against_rival=difference(evaluations.tuned, evaluations.tuned_before).mean,
         tolerance=tolerance,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from components.errors import BadParameter
 from components.judging.columns import Cells, Column, cells, columns_of
 from components.judging.evaluation import Evaluation
-from components.judging.gate import DEFAULT_TOLERANCE, GateDecision, decide
+from components.judging.gate import DEFAULT_TOLERANCE, GateDecision, decide_gate
 from components.judging.paired import difference, scores
 from components.judging.roles import Role
 
@@ -76,7 +76,7 @@ def compare_models(
         columns=columns,
         scores={role: cells(scores(evaluation), columns) for role, evaluation in evaluations.items()},
         differences=differences,
-        gate=decide(
+        gate=decide_gate(
             against_base=differences[Role.TARGET_BASE][0],
             against_rival=differences[Role.SOURCE_TUNED][0],
             tolerance=tolerance,

@@ -31,7 +31,7 @@ class GateDecision:
     checks: tuple[GateCheck, ...]
 
 
-def decide(
+def decide_gate(
     *,
     against_base: Estimate,
     against_rival: Estimate,

@@ -57,7 +57,7 @@ class DistanceCorrelation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
+class GridScores:
     """Everything the report shows."""
 
     suite: str
@@ -80,7 +80,7 @@ class Grid:
         return sum(found) / len(found) if found else None
 
 
-def build_grid(evaluations: GridEvaluations) -> Grid:
+def build_grid(evaluations: GridEvaluations) -> GridScores:
     """Compare every transfer of the grid with its target, bare and fine-tuned.
 
     Raises:
@@ -88,7 +88,7 @@ def build_grid(evaluations: GridEvaluations) -> Grid:
     """
     first = evaluations.bare[evaluations.labels[0]]
     columns = columns_of(first)
-    return Grid(
+    return GridScores(
         suite=first.suite,
         harness=first.harness,
         labels=evaluations.labels,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from components.judging.columns import Cells, Column, cells, columns_of
 from components.judging.evaluation import Evaluation
-from components.judging.gate import GateDecision, decide
+from components.judging.gate import GateDecision, decide_gate
 from components.judging.paired import difference, scores
 
 EQUAL = 1e-9
@@ -113,7 +113,7 @@ def compare_lengths(measured: Sequence[AfterSteps], *, tolerance: float) -> Trai
             [(row.steps, row.recycled[0].value) for row in rows],
             [(row.steps, row.target_base[0].value) for row in rows],
         ),
-        gate=decide(
+        gate=decide_gate(
             against_base=difference(last.recycled, first.target_base).mean,
             against_rival=rows[-1].lead[0],
             tolerance=tolerance,

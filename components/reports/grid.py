@@ -2,7 +2,7 @@
 
 from markupsafe import Markup
 
-from components.judging import Grid, percent
+from components.judging import GridScores, percent
 from components.reports.plots import nearness_panel
 from components.reports.publish import Report
 from components.reports.rendering import render
@@ -11,7 +11,7 @@ DARKEST = 50.0
 """Of the accent colour, in %, behind the best score of a map: text stays readable on it in either colour scheme."""
 
 
-def report_on_grid(grid: Grid) -> Report:
+def report_on_grid(grid: GridScores) -> Report:
     """Show what each base's weight change does on each other base."""
     title = f"Every fine-tune on every base: {grid.labels[0]} to {grid.labels[-1]}"
     said = conclusion(grid)
@@ -31,7 +31,7 @@ def report_on_grid(grid: Grid) -> Report:
     )
 
 
-def conclusion(grid: Grid) -> str:
+def conclusion(grid: GridScores) -> str:
     """What the figures say of distance, for the mean score."""
     nearness = grid.nearness(0)
     if nearness.correlation is None:
@@ -48,7 +48,7 @@ def conclusion(grid: Grid) -> str:
     )
 
 
-def _rows(grid: Grid) -> list[list[str]]:
+def _rows(grid: GridScores) -> list[list[str]]:
     rows = [["Mean score, %: Δ of \\ onto", *grid.labels]]
     rows.append(["none (bare)", *(percent(grid.bare[target][0].value) for target in grid.labels)])
     for source in grid.labels:
@@ -62,7 +62,7 @@ def _rows(grid: Grid) -> list[list[str]]:
     return rows
 
 
-def _metrics(grid: Grid) -> dict[str, float]:
+def _metrics(grid: GridScores) -> dict[str, float]:
     """Scores in score units, shares, and the correlation where there is one."""
     values = {f"score bare {label}": grid.bare[label][0].value for label in grid.labels}
     values |= {f"score {label} onto {label}": grid.own[label][0].value for label in grid.labels}
@@ -75,7 +75,7 @@ def _metrics(grid: Grid) -> dict[str, float]:
     return values | ({"mean kept share": kept} if kept is not None else {})
 
 
-def _shades(grid: Grid, column: int) -> dict[tuple[str, str], str]:
+def _shades(grid: GridScores, column: int) -> dict[tuple[str, str], str]:
     """How dark each cell of a map is, from its lowest to its highest score; sources are labels, or empty for none."""
     scores = {("", label): grid.bare[label][column].value for label in grid.labels}
     scores |= {(label, label): grid.own[label][column].value for label in grid.labels}
@@ -84,7 +84,7 @@ def _shades(grid: Grid, column: int) -> dict[tuple[str, str], str]:
     return {pair: f"{DARKEST * (score - low) / ((high - low) or 1.0):.1f}%" for pair, score in scores.items()}
 
 
-def _panels(grid: Grid) -> list[tuple[str, str, Markup]]:
+def _panels(grid: GridScores) -> list[tuple[str, str, Markup]]:
     panels = []
     for index, column in enumerate(grid.columns):
         dots = [(cell.distance, kept) for cell in grid.cells.values() if (kept := cell.kept[index]) is not None]

@@ -118,7 +118,7 @@ def track(step: str) -> Iterator[Tracker]:
     _close(tracker, "FINISHED")
 
 
-def connect() -> "MlflowClient":
+def connect_mlflow() -> "MlflowClient":
     """A client for the tracking server that the environment names, or the one on this machine.
 
     Raises:
@@ -162,7 +162,7 @@ def _open(step: str) -> Tracker:
     if embedded:
         with disk_errors(settings.home()):
             settings.home().mkdir(parents=True, exist_ok=True)
-    client = connect()
+    client = connect_mlflow()
     with mlflow_errors():
         given = os.environ.get("MLFLOW_RUN_ID")
         if given:
@@ -239,7 +239,7 @@ def _tag_failure(client: "MlflowClient", run_id: str, failure: str) -> None:
 
 def close_run(run_id: str, failure: str) -> None:
     """Mark what is still open of a pipeline run as killed, for a step that was killed before it could say why."""
-    client = connect()
+    client = connect_mlflow()
     with mlflow_errors():
         experiment = client.get_experiment_by_name(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT))
         if experiment is None:

@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from components.errors import BadParameter, ServiceUnavailable
-from components.tracking.runs import close_run, connect, track
+from components.tracking.runs import close_run, connect_mlflow, track
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_two_runs_that_start_at_once_in_a_new_home_share_it(home):
     for process in both:
         process.join()
     assert [process.exitcode for process in both] == [0, 0, 0]
-    assert set(runs(connect())) == {"run-0", "run-1", "run-2", "step"}
+    assert set(runs(connect_mlflow())) == {"run-0", "run-1", "run-2", "step"}
 
 
 def test_a_pipeline_that_ended_stays_ended_when_a_side_branch_comes_later(home):
@@ -64,7 +64,7 @@ def test_a_pipeline_that_ended_stays_ended_when_a_side_branch_comes_later(home):
     fresh()
     with track("side branch"):
         pass
-    found = runs(connect())
+    found = runs(connect_mlflow())
     assert found["run-1"].info.status == "FINISHED"
     assert found["side branch"].info.status == "FINISHED"
 
@@ -73,7 +73,7 @@ def test_a_failed_step_fails_the_pipeline_and_a_rerun_reopens_it(home):
     with pytest.raises(ZeroDivisionError), track("step"):
         _ = 1 / 0
     fresh()
-    client = connect()
+    client = connect_mlflow()
     assert {run.info.status for run in runs(client).values()} == {"FAILED"}
     fresh()
     with track("step"):
@@ -87,13 +87,13 @@ def test_parameters_of_a_rerun_with_other_values_do_not_stop_it(home):
     fresh()
     with track("step") as tracker:
         tracker.params({"scale": 2})
-    run = runs(connect())["step"]
+    run = runs(connect_mlflow())["step"]
     assert (run.data.params["scale"], run.data.tags["scale"]) == ("1", "2")
 
 
 def test_under_kfps_plugin_its_run_is_used_and_its_parameters_are_left_to_it(home, monkeypatch):
     child, parent = plugin_runs(home)
-    client = connect()
+    client = connect_mlflow()
     monkeypatch.setenv("MLFLOW_RUN_ID", child)
     with track("transfer") as tracker:
         tracker.params({"scale": "1"})
@@ -112,20 +112,22 @@ def fail(step, problem="λ is 7"):
 
 def test_why_a_step_failed_stands_beside_it_and_beside_the_pipeline(home):
     fail("transfer")
-    said = {name: run.data.tags["failure"] for name, run in runs(connect()).items()}
+    said = {name: run.data.tags["failure"] for name, run in runs(connect_mlflow()).items()}
     assert said == dict.fromkeys(("transfer", "run-1"), "step 'transfer' failed: λ is 7")
 
 
 def test_an_error_without_advice_of_its_own_is_told_with_its_kind(home):
     with pytest.raises(ZeroDivisionError), track("step"):
         _ = 1 / 0
-    assert runs(connect())["step"].data.tags["failure"] == "step 'step' failed: ZeroDivisionError: division by zero"
+    assert (
+        runs(connect_mlflow())["step"].data.tags["failure"] == "step 'step' failed: ZeroDivisionError: division by zero"
+    )
 
 
 def test_a_step_that_was_stopped_has_not_failed(home):
     with pytest.raises(KeyboardInterrupt), track("step"):
         raise KeyboardInterrupt
-    assert all("failure" not in run.data.tags for run in runs(connect()).values())
+    assert all("failure" not in run.data.tags for run in runs(connect_mlflow()).values())
 
 
 def test_a_step_that_is_tried_again_takes_back_its_own_failure_only(home):
@@ -134,13 +136,13 @@ def test_a_step_that_is_tried_again_takes_back_its_own_failure_only(home):
     fresh()
     with track("first"):
         pass
-    found = runs(connect())
+    found = runs(connect_mlflow())
     assert "failure" not in found["first"].data.tags
     assert "'second'" in found["run-1"].data.tags["failure"]
     assert (found["first"].info.status, found["run-1"].info.status) == ("FINISHED", "FAILED")
     fresh()
     with track("second"):
-        assert all("failure" not in run.data.tags for run in runs(connect()).values())
+        assert all("failure" not in run.data.tags for run in runs(connect_mlflow()).values())
 
 
 def test_a_branch_beside_a_step_that_failed_leaves_the_pipeline_failed(home):
@@ -148,7 +150,7 @@ def test_a_branch_beside_a_step_that_failed_leaves_the_pipeline_failed(home):
     fresh()
     with track("evaluate"):
         pass
-    found = runs(connect())
+    found = runs(connect_mlflow())
     assert {name: run.info.status for name, run in found.items()} == {
         "run-1": "FAILED",
         "fine-tune": "FAILED",
@@ -162,7 +164,7 @@ def test_a_step_that_was_stopped_reopens_the_pipeline_when_it_is_tried_again(hom
         raise KeyboardInterrupt
     fresh()
     with track("step"):
-        assert {run.info.status for run in runs(connect()).values()} == {"RUNNING"}
+        assert {run.info.status for run in runs(connect_mlflow()).values()} == {"RUNNING"}
 
 
 def test_a_pipeline_that_came_to_its_end_has_not_failed(home):
@@ -170,20 +172,20 @@ def test_a_pipeline_that_came_to_its_end_has_not_failed(home):
     fresh()
     with track("register") as tracker:
         tracker.end_pipeline()
-    pipeline = runs(connect())["run-1"]
+    pipeline = runs(connect_mlflow())["run-1"]
     assert (pipeline.info.status, "failure" in pipeline.data.tags) == ("FINISHED", False)
 
 
 def test_no_secret_is_in_a_failure(home, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_planted-secret")
     fail("save", "http://me:hunter22@hub refuses hf_planted-secret")
-    said = runs(connect())["save"].data.tags["failure"]
+    said = runs(connect_mlflow())["save"].data.tags["failure"]
     assert said == "step 'save' failed: http://me:***@hub refuses ***"
 
 
 def test_a_long_failure_is_cut_to_what_mlflow_takes(home):
     fail("step", "x" * 100_000)
-    said = runs(connect())["step"].data.tags["failure"]
+    said = runs(connect_mlflow())["step"].data.tags["failure"]
     assert said.startswith("step 'step' failed: xxx")
 
 
@@ -191,7 +193,7 @@ def test_kfps_plugin_ends_its_own_runs_and_the_reason_is_added_to_them(home, mon
     child, parent = plugin_runs(home)
     monkeypatch.setenv("MLFLOW_RUN_ID", child)
     fail("transfer")
-    client = connect()
+    client = connect_mlflow()
     found = [client.get_run(run) for run in (child, parent)]
     assert {run.data.tags["failure"] for run in found} == {"step 'transfer' failed: λ is 7"}
     assert {run.info.status for run in found} == {"RUNNING"}
@@ -203,7 +205,7 @@ def test_kfps_plugin_ends_its_own_runs_and_the_reason_is_added_to_them(home, mon
 def plugin_runs(home):
     """A task's run and the pipeline's, as KFP's plugin opens them."""
     home.mkdir(parents=True)
-    client = connect()
+    client = connect_mlflow()
     experiment = client.create_experiment("kfp")
     parent = client.create_run(experiment).info.run_id
     return client.create_run(experiment, tags={"mlflow.parentRunId": parent}).info.run_id, parent
@@ -216,7 +218,7 @@ def test_what_a_killed_step_left_open_can_be_closed(home):
     )
     subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
     close_run("run-1", "step 'doomed' was killed")
-    found = runs(connect())
+    found = runs(connect_mlflow())
     assert {name: (run.info.status, run.data.tags["failure"]) for name, run in found.items()} == dict.fromkeys(
         ("run-1", "doomed"), ("KILLED", "step 'doomed' was killed")
     )
@@ -229,7 +231,7 @@ def test_sigterm_is_told_to_mlflow(home):
     )
     ended = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
     assert ended.returncode == 128 + signal.SIGTERM
-    assert {run.info.status for run in runs(connect()).values()} == {"KILLED"}
+    assert {run.info.status for run in runs(connect_mlflow()).values()} == {"KILLED"}
 
 
 def test_a_place_that_cannot_be_written_is_told_at_once(home, monkeypatch):
