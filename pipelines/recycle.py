@@ -3,7 +3,7 @@
 from kfp import dsl
 
 from components.steps.resolve import resolve
-from pipelines.parts import check_recycling, pipeline, recycle_resolved, search_scale, task
+from pipelines.parts import box, check_recycling, pipeline, recycle_resolved, search_scale, task
 
 
 @pipeline(uses=(search_scale,), check=check_recycling)
@@ -63,11 +63,12 @@ def recycle(
     judged = recycle_resolved(found, scale=scale, dtype=dtype, gate_tolerance=gate_tolerance, model_name=model_name)
     # Of two registered models the later one gets the aliases: it must be the search's.
     with dsl.If(scale_search != "", name="search the scale"):
-        search_scale(
+        search = search_scale(
             **judged.comparison,
             points=found.outputs["points"],
             dtype=dtype,
             suite=found.outputs["suite"],
             quick_suite=found.outputs["quick_suite"],
             model_name=model_name,
-        ).set_display_name("try each scale").after(judged.registered)
+        )
+        box(search, "try each scale").after(judged.registered)
