@@ -18,7 +18,7 @@ from components.finetune import load_recipe
 from components.references import save_checkpoint
 from components.sources import FolderSource
 from components.store import open_store
-from components.transfer import ROLES, Transfer, TransferInput, transfer_in_store, transfer_to_folder
+from components.transfer import ROLES, Transfer, TransferInput, parse_scale, transfer_in_store, transfer_to_folder
 from tests.support.tinymodels import WORDS, make_checkpoint
 
 RECORD = Path(__file__).parent / "fixtures" / "digests.json"
@@ -81,12 +81,12 @@ def given_by(folder, case):
     saved = {role: save_checkpoint(str(path), store) for role, path in folders.items()}
     given = {"saved": {role: facts(checkpoint) for role, checkpoint in saved.items()}}
     for scale, dtype in CASES[case][2]:
-        stored, statistics = transfer_in_store(saved, scale=scale, dtype=dtype, store=store)
+        stored, statistics = transfer_in_store(saved, scale=parse_scale(scale), dtype=dtype, store=store)
         parents = {
             role: TransferInput(layout=read_layout(FolderSource(path=path)), manifest=None)
             for role, path in folders.items()
         }
-        job = Transfer(parents=parents, scale=scale, dtype=dtype, memory=settings.memory(), verified=None)
+        job = Transfer(parents=parents, scale=parse_scale(scale), dtype=dtype, memory=settings.memory(), verified=None)
         written, _ = transfer_to_folder(job, folder / f"{case} {scale} {dtype}".replace("*", "all"))
         given[f"{scale} {dtype}"] = {
             "in the store": facts(stored),

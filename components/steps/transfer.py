@@ -24,7 +24,7 @@ def transfer(
     from components.steps.artifacts import read_checkpoint, read_from_store, write_checkpoint
     from components.store import open_store
     from components.tracking import step
-    from components.transfer import ROLES, transfer_in_store
+    from components.transfer import ROLES, parse_scale, transfer_in_store
 
     with step("transfer" if role == "recycled" else f"transfer {role}") as run:
         store = open_store()
@@ -33,7 +33,7 @@ def transfer(
         else:
             artifacts = (source_base, source_tuned, target_base)
             parents = {name: read_checkpoint(artifact) for name, artifact in zip(ROLES, artifacts, strict=True)}
-        made, measured = transfer_in_store(parents, scale=scale, dtype=dtype, store=store)
+        made, measured = transfer_in_store(parents, scale=parse_scale(scale), dtype=dtype, store=store)
         run.tracker.params({"scale": scale, "dtype": dtype, "digest": made.digest, "uri": made.uri})
         run.tracker.metrics(measured.summary())
         run.tracker.text(made.to_json().decode(), f"{role}/checkpoint.json")

@@ -33,7 +33,7 @@ from components.store import (
 )
 from components.system import Progress, disk_errors, exclusive_lock, free_bytes, human_bytes, publish, write_durably
 from components.transfer.plan import ROLES, TARGET_BASE, TransferPlan, plan_transfer, refuse_same
-from components.transfer.scale import parse_scale
+from components.transfer.scale import Scale
 from components.transfer.sidecars import sidecar_files
 from components.transfer.statistics import Statistics
 from components.transfer.stream import ShardNote, Stream
@@ -89,7 +89,7 @@ class Transfer:
 
     parents: dict[str, TransferInput]
     """By role."""
-    scale: str
+    scale: Scale
     dtype: str
     memory: int
     """Bytes of buffers."""
@@ -130,22 +130,18 @@ class Transfer:
             source_base=source_base,
             source_tuned=source_tuned,
             target_base=target_base,
-            scale=parse_scale(self.scale),
+            scale=self.scale,
             dtype=self.dtype,
         )
 
 
-def derivation(parents: dict[str, Checkpoint], scale: str, dtype: str) -> Derivation:
-    """What the bytes of a transfer's result follow from.
-
-    Raises:
-        BadParameter: `scale` is none.
-    """
-    return derive(METHOD, parents, {"scale": str(parse_scale(scale)), "dtype": dtype})
+def derivation(parents: dict[str, Checkpoint], scale: Scale, dtype: str) -> Derivation:
+    """What the bytes of a transfer's result follow from."""
+    return derive(METHOD, parents, {"scale": str(scale), "dtype": dtype})
 
 
 def transfer_in_store(
-    checkpoints: dict[str, Checkpoint], *, scale: str, dtype: str, store: Store
+    checkpoints: dict[str, Checkpoint], *, scale: Scale, dtype: str, store: Store
 ) -> tuple[Checkpoint, Statistics]:
     """Apply a transfer from store to store; one that was done before is not done again.
 

@@ -36,13 +36,12 @@ def transfer_references(
     """
     references = (source_base, source_tuned, target_base)
     layouts = [read_layout(open_source(reference)) for reference in references]
-    plan_transfer(
-        source_base=layouts[0], source_tuned=layouts[1], target_base=layouts[2], scale=parse_scale(scale), dtype=dtype
-    )
+    rules = parse_scale(scale)
+    plan_transfer(source_base=layouts[0], source_tuned=layouts[1], target_base=layouts[2], scale=rules, dtype=dtype)
     if str(output.resolve()) in [layout.source.reference for layout in layouts]:
         raise OutputConflict(f"{output} is one of the inputs", hint="choose another output")
     parents = {role: _parent(layout) for role, layout in zip(ROLES, layouts, strict=True)}
-    job = Transfer(parents=parents, scale=scale, dtype=dtype, memory=memory, verified=verified)
+    job = Transfer(parents=parents, scale=rules, dtype=dtype, memory=memory, verified=verified)
     return transfer_to_folder(job, output)
 
 

@@ -114,12 +114,13 @@ def _order(units: int, share: float) -> "np.ndarray[tuple[int], np.dtype[np.int6
 
 def row(name: str, target: Path, demo: Path) -> str:
     """One target's row."""
+    from components.transfer.scale import parse_scale
     from components.transfer.transfer import transfer_in_store
 
     store = open_store()
     folders = (demo / "release-1", demo / "release-1-instruct", target)
     parents = {role: save_checkpoint(str(path), store) for role, path in zip(ROLES, folders, strict=True)}
-    recycled, statistics = transfer_in_store(parents, scale="1", dtype="auto", store=store)
+    recycled, statistics = transfer_in_store(parents, scale=parse_scale("1"), dtype="auto", store=store)
     found = forecast_in_store(parents[ROLES[0]], parents[ROLES[2]], statistics, store)
     with local_copy(recycled, store) as copy:
         new, old = (score(copy, group) for group in ("new", "old"))

@@ -66,16 +66,11 @@ class TestPipeline:
         assert not [task for _, _, tasks in dags for task in tasks.values() if "artifactIterator" in task]
 
 
-LATER = {"chart_chain", "compare"}
-
-
 @pytest.mark.parametrize("step", STEPS)
 def test_an_artifact_that_may_be_missing_is_not_annotated_as_optional(step):
     """The driver sends no artifact's schema title (metadata/client.go, toRuntimeArtifact), so KFP's executor makes an
     instance of what is annotated, and of `Optional[Input[Model]]` there are none; `Input[Model] = None` works.
     """
-    if step in LATER:
-        pytest.skip("not yet")
     function = getattr(import_module(f"components.steps.{step}"), step).python_func
     for name, parameter in inspect.signature(function).parameters.items():
         if typing.get_origin(parameter.annotation) in (typing.Union, types.UnionType):

@@ -23,6 +23,7 @@ from components.steps.resolve_run import resolve_into
 from components.store.store import open_store
 from components.tracking.runs import close_run
 from components.tracking.step_context import step
+from components.transfer.scale import parse_scale
 from components.transfer.transfer import transfer_in_store
 from components.watch import attempts, find, record
 from components.watch.find import WatchRequest, find_new_release
@@ -107,7 +108,7 @@ def recycle(run, world, table, references, ledger, release, outcome):
         with step(f"save {role}"):
             saved[role] = save_checkpoint(reference, open_store())
     with step("transfer") as running:
-        made, _ = transfer_in_store(saved, scale="1", dtype="auto", store=open_store())
+        made, _ = transfer_in_store(saved, scale=parse_scale("1"), dtype="auto", store=open_store())
         running.tracker.end_pipeline()
     with step("record release") as running:
         recycled = Recycled(

@@ -802,19 +802,20 @@ class TestDocuments:
 
     @pytest.mark.parametrize("damaged", ['{"tensors": [{"na', "", "null", '{"other": 1}'])
     def test_damaged_statistics_of_a_transfer_are_made_again(self, store, tmp_path, damaged, caplog):
+        from components.transfer.scale import parse_scale
         from components.transfer.transfer import derivation, transfer_in_store
 
         parents = {
             role: save_checkpoint(str(make_checkpoint(tmp_path / str(seed), seed=seed)), store)
             for seed, role in enumerate(ROLES)
         }
-        made = transfer_in_store(parents, scale="1", dtype="auto", store=store)
-        key = derivation(parents, "1", "auto").key
+        made = transfer_in_store(parents, scale=parse_scale("1"), dtype="auto", store=store)
+        key = derivation(parents, parse_scale("1"), "auto").key
         store.put("transfer-statistics", key, damaged)
-        assert transfer_in_store(parents, scale="1", dtype="auto", store=store) == made
+        assert transfer_in_store(parents, scale=parse_scale("1"), dtype="auto", store=store) == made
         assert f"results/transfer-statistics/{key} is damaged" in caplog.text
         caplog.clear()
-        assert transfer_in_store(parents, scale="1", dtype="auto", store=store) == made
+        assert transfer_in_store(parents, scale=parse_scale("1"), dtype="auto", store=store) == made
         assert "damaged" not in caplog.text
 
     def test_an_empty_store_has_none(self, store):
@@ -823,6 +824,7 @@ class TestDocuments:
 
 
 def test_a_transfer_from_store_to_store_is_that_of_folders(tmp_path, bucket_store, monkeypatch, moved):
+    from components.transfer.scale import parse_scale
     from components.transfer.transfer import transfer_in_store
 
     monkeypatch.setenv("RECYCLE_MEMORY", "64MB")
@@ -834,8 +836,8 @@ def test_a_transfer_from_store_to_store_is_that_of_folders(tmp_path, bucket_stor
         store = open_store()
         parents = {role: save_checkpoint(str(it), store) for role, it in zip(ROLES, sources, strict=True)}
         moved.clear()
-        results.append(transfer_in_store(parents, scale="0.7", dtype="auto", store=store))
-        assert transfer_in_store(parents, scale="0.7", dtype="auto", store=store) == results[-1]
+        results.append(transfer_in_store(parents, scale=parse_scale("0.7"), dtype="auto", store=store))
+        assert transfer_in_store(parents, scale=parse_scale("0.7"), dtype="auto", store=store) == results[-1]
     assert moved["read_into"] == 0, "something went by way of this machine's disk"
     assert not [path for path in settings.home().rglob("*") if path.is_file()]
     (by_folder, statistics), (by_bucket, same_statistics) = results

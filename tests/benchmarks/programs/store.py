@@ -10,6 +10,7 @@ from components.references.save import save_checkpoint
 from components.store.locate import local_copy
 from components.store.store import open_store
 from components.transfer.plan import ROLES
+from components.transfer.scale import parse_scale
 from components.transfer.transfer import transfer_in_store
 
 
@@ -19,7 +20,7 @@ def main() -> None:
     Path(output).mkdir()
     saved = [save_checkpoint(reference, store) for reference in references]
     if work == "transfer":
-        transfer_in_store(dict(zip(ROLES, saved, strict=True)), scale="1.0", dtype="auto", store=store)
+        transfer_in_store(dict(zip(ROLES, saved, strict=True)), scale=parse_scale("1.0"), dtype="auto", store=store)
     elif work == "fetch":
         with local_copy(saved[0], store) as folder:
             print(folder)

@@ -29,6 +29,7 @@ from components.store.s3.garbage import s3_garbage
 from components.store.s3.manifest import MARK
 from components.store.store import open_store
 from components.system.locks import exclusive_lock
+from components.transfer.scale import parse_scale
 from components.transfer.transfer import transfer_in_store
 from pipelines.cli.main import main
 from tests.support.stores import checkpoints_in
@@ -65,7 +66,7 @@ def family(store, tmp_path):
         role: save_checkpoint(str(make_checkpoint(tmp_path / name, seed=seed)), store)
         for seed, (role, name) in enumerate(roles.items())
     }
-    made, _ = transfer_in_store(saved, scale="1.0", dtype="auto", store=store)
+    made, _ = transfer_in_store(saved, scale=parse_scale("1.0"), dtype="auto", store=store)
     return store, saved, made
 
 

@@ -34,6 +34,7 @@ from components.store.locate import local_copy
 from components.store.store import open_store
 from components.system.direct_io import ShardFile
 from components.transfer.plan import ROLES
+from components.transfer.scale import parse_scale
 from components.transfer.transfer import transfer_in_store
 from tests.support.faulty_proxy import FaultyProxy, proxy, refusal, running_proxy  # noqa: F401 - fixtures
 from tests.support.minio_server import BUCKET, MinioServer, make_bucket, use_server
@@ -70,7 +71,7 @@ def saved(models, bucket_store):
 
 
 def transfer(saved):
-    checkpoint, _ = transfer_in_store(saved, scale="1", dtype="auto", store=open_store())
+    checkpoint, _ = transfer_in_store(saved, scale=parse_scale("1"), dtype="auto", store=open_store())
     return checkpoint
 
 
