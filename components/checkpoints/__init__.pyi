@@ -27,10 +27,10 @@ from .manifest import MANIFEST as MANIFEST
 from .manifest import Checkpoint as Checkpoint
 from .manifest import Derivation as Derivation
 from .manifest import File as File
+from .manifest import decode_document as decode_document
 from .manifest import derivation_of as derivation_of
 from .manifest import derive as derive
 from .manifest import or_none_if_damaged as or_none_if_damaged
-from .manifest import text_of as text_of
 from .source import Source as Source
 from .tokenizer import compare_vocabularies as compare_vocabularies
 from .transformers_config import TOKENIZER_CONFIG as TOKENIZER_CONFIG

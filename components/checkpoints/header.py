@@ -75,9 +75,9 @@ def read_header(read: Callable[[int, int], bytes], size: int, where: str) -> Hea
     """Read and check the header of one safetensors file.
 
     Args:
-        read: gives `length` bytes from `start`.
-        size: of the whole file, in bytes.
-        where: names the file in errors.
+        read: Gives `length` bytes of the file from `start`.
+        size: Bytes of the whole file.
+        where: What errors call the file.
 
     Raises:
         BadCheckpoint: the file breaks a rule of the format, or is shorter than its header promises.

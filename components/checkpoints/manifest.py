@@ -172,7 +172,7 @@ def or_none_if_damaged(read: Callable[[], Result]) -> Result | None:
         return None
 
 
-def text_of(content: bytes, where: str) -> str:
+def decode_document(content: bytes, where: str) -> str:
     """Decode a small document of the store, which came from `where`.
 
     Raises:

@@ -127,10 +127,10 @@ class Bucket:
         """Write a small object, whole or not at all.
 
         Args:
-            key: its key.
-            content: all of it.
-            new: only where there is none.
-            replaces: ETag of the only version that it may take the place of.
+            key: The key of the object.
+            content: All of its bytes.
+            new: Whether it is written only where there is none.
+            replaces: The ETag of the only version that it may take the place of.
 
         Raises:
             AlreadyThere: another was first, or an earlier try whose answer was lost.

@@ -102,9 +102,9 @@ def tried(what: str, uri: str, request: Callable[[], Result]) -> Result:
     """What `request` returns, tried again where that may help.
 
     Args:
-        what: it does, for messages; one that begins with `write` makes something.
-        uri: where it does that.
-        request: asks the server once.
+        what: What the request does, for messages; one that begins with `write` makes an object.
+        uri: The bucket and prefix where it does that.
+        request: Asks the server once.
 
     Raises:
         Absent: the object, or the upload, is not there.

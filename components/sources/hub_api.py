@@ -87,13 +87,13 @@ def _source_file(at: RepoRevision, sibling: "RepoSibling") -> SourceFile:
 
 
 def list_hub(repo: str, path: str, query: Mapping[str, str | list[str]], what: str) -> Iterator[Any]:
-    """What a list of the hub's API holds, page after page: JSON that is still to be looked at.
+    """Read a list of the hub's API, page after page: JSON that is still to be checked.
 
     Args:
-        repo: the repository, or the account, that it is about.
-        path: below `/api/models`.
-        query: of the first page; the hub's own links lead to the others.
-        what: is listed, for messages.
+        repo: The repository, or the account, that it is about.
+        path: The path of the list below `/api/models`.
+        query: The query of the first page; the hub's own links lead to the others.
+        what: What is listed, for messages.
 
     Raises:
         BadReference: there is no such list, or it may not be read.

@@ -140,12 +140,10 @@ class _Failure:
 
     @property
     def text(self) -> str:
-        """What the error says."""
         return _text_of(self.error)
 
     @property
     def page(self) -> str:
-        """The hub's page of the repository."""
         return f"{self.at.site}/{self.at.repo}"
 
     @property

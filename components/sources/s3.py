@@ -26,8 +26,8 @@ class S3Source:
         """Open the source.
 
         Args:
-            location: its prefix.
-            bare: whether the files are to be taken as they are, whatever manifest is there: it is of another try.
+            location: The prefix of the checkpoint.
+            bare: Whether the files are to be taken as they are, whatever manifest is there: it is of another try.
         """
         self.location = location
         self._bare = bare

@@ -44,13 +44,13 @@ class Garbage:
 def points_nowhere(
     kind: str, document: str, find: Callable[[str], Checkpoint | None], is_file: Callable[[str], bool]
 ) -> bool:
-    """Whether a remembered document names a checkpoint, or a file of one, that is gone.
+    """Whether a document of the store names a checkpoint, or a file of one, that is gone.
 
     Args:
-        kind: of the document.
-        document: what was remembered.
-        find: the store's own.
-        is_file: whether a document of the kind `FILES` names a file of a published checkpoint.
+        kind: The kind that the document was kept under.
+        document: Its text.
+        find: The store's `manifest`.
+        is_file: Tells whether a document of the kind `FILES` names a file of a published checkpoint.
     """
     if kind == FILES:
         return not is_file(document)
@@ -75,11 +75,11 @@ def unused_folders(
     """Folders directly in `parent` that nobody holds, and whose newest file is from before `before`.
 
     Args:
-        parent: may be missing.
-        name: of the folders that are looked at.
-        reason: told to the user.
-        before: what was written since is left.
-        is_unused: asked of each, and again when it is removed.
+        parent: The folder around them, which may be missing.
+        name: What the names of the folders that are looked at match.
+        reason: What the user is told of them.
+        before: What was written since stays.
+        is_unused: Is asked of each folder, and again when it is removed.
     """
     for folder in sorted(parent.glob("*")):
         with passing_over(folder):

@@ -36,8 +36,8 @@ def scratch_copy(checkpoint: Checkpoint, source: Source, folder: Path) -> Iterat
     """Have a checkpoint's files in `folder` for as long as the context lasts; nobody may write there.
 
     Args:
-        checkpoint: names the files and their digests.
-        source: where they are read, by the first who wants them.
+        checkpoint: The manifest that names the files and their digests.
+        source: Where the first who wants them reads them.
         folder: for this checkpoint only.
 
     Raises:

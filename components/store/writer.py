@@ -73,7 +73,7 @@ class CheckpointWriter(Protocol):
         """Begin a file of `size` bytes.
 
         Args:
-            path: its name.
-            size: its bytes.
-            block: size of every write but the last, where what an earlier try wrote is to be kept.
+            path: Its name.
+            size: How many bytes it will have.
+            block: Bytes of every write but the last, given where what an earlier try wrote is to be kept.
         """

@@ -23,9 +23,9 @@ def folder_garbage(root: Path, find: Callable[[str], Checkpoint | None], before:
     """Find what was last written before `before`, and is in nobody's use.
 
     Args:
-        root: of the store.
-        find: the store's own, which raises for one that is damaged.
-        before: a day ago, say; younger things may be part of work that goes on.
+        root: The store's folder.
+        find: The store's `manifest`, which raises for a checkpoint that is damaged.
+        before: A day ago, say; younger things may be part of work that goes on.
     """
 
     def is_unnamed(folder: Path) -> bool:

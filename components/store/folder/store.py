@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from components.checkpoints import MANIFEST, Checkpoint, text_of
+from components.checkpoints import MANIFEST, Checkpoint, decode_document
 from components.sources import FolderSource
 from components.store.base import Store
 from components.store.folder.garbage import folder_garbage
@@ -126,7 +126,7 @@ class FolderStore(Store):
                 content = path.read_bytes()
             except FileNotFoundError:
                 return None
-        return text_of(content, str(path))
+        return decode_document(content, str(path))
 
     def _file_of(self, sha256: str) -> Path | None:
         """A file of a published checkpoint whose content has this digest."""

@@ -22,8 +22,8 @@ def staging_beside(output: Path, key: str) -> Path:
     Those of other work for the same output, which was broken off, are removed.
 
     Args:
-        output: a folder that the caller has the claim of.
-        key: hexadecimal; names the work.
+        output: A folder whose lock the caller holds.
+        key: Names the work, in hexadecimal.
     """
     staging = output.with_name(f".{output.name}.{key[:16]}.partial")
     ours = re.compile(rf"\.{re.escape(output.name)}\.[0-9a-f]{{16}}\.partial")
@@ -43,8 +43,8 @@ class FolderCheckpointWriter:
         """Write into a folder.
 
         Args:
-            folder: there already.
-            held: gives a file of the store whose content has a sha256.
+            folder: Where the files go; it is there already.
+            held: Gives the file of the store whose content has a sha256, if there is one.
         """
         self.folder = folder
         self._held = held

@@ -58,7 +58,7 @@ def s3_garbage(root: Bucket, find: Find, before: datetime) -> list[Garbage]:
 
     Args:
         root: The store's prefix.
-        find: The store's own, which raises for a checkpoint that is damaged.
+        find: The store's `manifest`, which raises for a checkpoint that is damaged.
         before: A day ago, say; younger things may be part of work that goes on.
     """
     store = _read_store(root, find, before)

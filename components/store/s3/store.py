@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from components import settings
-from components.checkpoints import Checkpoint, text_of
+from components.checkpoints import Checkpoint, decode_document
 from components.errors import BadCheckpoint, OutputConflict
 from components.s3 import Absent, AlreadyThere, Bucket, require_conditional_writes
 from components.sources import FolderSource, S3Source
@@ -200,7 +200,7 @@ class S3Store(Store):
 
     def _read_text(self, key: str) -> str | None:
         try:
-            return text_of(self.root.get(key), f"{self.root.uri}/{key}")
+            return decode_document(self.root.get(key), f"{self.root.uri}/{key}")
         except Absent:
             return None
 

@@ -28,9 +28,9 @@ class S3CheckpointWriter:
         """Write under a prefix.
 
         Args:
-            location: its prefix.
-            store: the prefix of the whole store.
-            held: gives the key, in the store, of an object whose content has a sha256.
+            location: The prefix of the checkpoint.
+            store: The prefix of the whole store.
+            held: Gives the key, in the store, of an object whose content has a sha256, if there is one.
         """
         self.location = location
         self._store = store
