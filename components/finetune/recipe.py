@@ -129,37 +129,23 @@ def shortened(recipe: Recipe, share: float) -> Recipe:
         raise BadParameter(f"a training cannot be {share} of its length", hint="give shares above 0 and at most 1")
     if share == 1:
         return recipe
-    steps = max(1, round(share * counted_steps(recipe.name, recipe.max_steps)))
+    steps = max(1, round(share * _counted_steps(recipe)))
     return recipe.model_copy(update={"name": f"{recipe.name}-{steps}-steps", "max_steps": steps})
 
 
-class _Length(BaseModel):
-    """The field of a recipe that says how long it is, whatever its trainer."""
-
-    max_steps: int | None = None
-
-
-def check_has_steps(recipe: str) -> None:
+def check_has_steps(name_or_path: str) -> None:
     """Refuse a recipe that has no shares of its steps.
 
     Raises:
         BadParameter: it counts passes over its data, or is none.
     """
-    counted_steps(recipe, load_definition("recipe", recipe, _Length)[0].max_steps)
+    _counted_steps(load_recipe(name_or_path))
 
 
-def counted_steps(recipe: str, max_steps: int | None) -> int:
-    """The optimizer steps of a recipe.
-
-    Args:
-        recipe: its name.
-        max_steps: what it says of them.
-
-    Raises:
-        BadParameter: nothing, since it counts passes over its data.
-    """
-    if max_steps is None:
+def _counted_steps(recipe: Recipe) -> int:
+    if recipe.max_steps is None:
         raise BadParameter(
-            f"the recipe {recipe} counts passes over its data, which have no shares", hint="use one that says max_steps"
+            f"the recipe {recipe.name} counts passes over its data, which have no shares",
+            hint="use one that says max_steps",
         )
-    return max_steps
+    return recipe.max_steps

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from components.errors import BadCheckpoint, BadReference, RecycleError, ServiceUnavailable, StorageFull
 from components.s3.client import site
-from components.system import RetryPolicy, retry
+from components.system import RetryPolicy, printable, retry
 
 Result = TypeVar("Result")
 
@@ -209,4 +209,4 @@ def _text_of(error: Exception) -> str:
     for secret in (os.environ.get("AWS_SECRET_ACCESS_KEY"), os.environ.get("AWS_SESSION_TOKEN")):
         text = text.replace(secret, "…") if secret else text
     text = re.sub(r"\?\S+", "?…", text)
-    return "".join(letter if letter.isprintable() else " " for letter in text)[:300]
+    return printable(text, instead=" ")[:300]

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from components.errors import BadReference, RecycleError, ServiceUnavailable
 from components.sources.hub_repo import RepoRevision, hub_headers, hub_token, is_revision
-from components.system import RetryPolicy, retry
+from components.system import RetryPolicy, printable, retry
 
 Result = TypeVar("Result")
 
@@ -105,7 +105,7 @@ def _text_of(error: Exception) -> str:
         text = str(error) or type(error).__name__
     token = hub_token()
     text = re.sub(r"https?://\S+", "…", text.replace(token, "…") if token else text)
-    return "".join(letter if letter.isprintable() else " " for letter in text)[:300]
+    return printable(text, instead=" ")[:300]
 
 
 @dataclass(frozen=True, kw_only=True)

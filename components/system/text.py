@@ -53,7 +53,7 @@ def text_table(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> st
     return "\n".join(line(row).rstrip() for row in rows)
 
 
-def printable(text: str) -> str:
-    """One line of text that a terminal shows as it is: what it would obey or reorder becomes a question mark."""
+def printable(text: str, instead: str = "?") -> str:
+    """One line of text that a terminal shows as it is: what it would obey or reorder becomes `instead`."""
     # Names and origins may come from anyone, and a terminal obeys some characters.
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return "".join(letter if letter.isprintable() else instead for letter in text)
