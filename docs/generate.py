@@ -208,11 +208,14 @@ def _kind(annotation: Any) -> str:  # noqa: ANN401 - whatever stands behind a fi
 
 
 def suites() -> str:
-    """The suites that ship, with their tasks."""
+    """The suites that ship, with their tasks; one that extends another asks that one's."""
+    shipped = dict(_shipped("evaluation suite"))
     rows = []
-    for name, content in _shipped("evaluation suite"):
-        tasks = ", ".join(code(task["name"]) for task in content["tasks"])
-        rows.append((code(name), content["harness"], content["description"], tasks))
+    for name, content in shipped.items():
+        asked = shipped[content["extends"]] if "extends" in content else content
+        tasks = ", ".join(code(task["name"]) for task in asked["tasks"])
+        same = f"those of {code(content['extends'])}" if "extends" in content else tasks
+        rows.append((code(name), asked["harness"], content["description"], same))
     return table(("suite", "harness", "what", "tasks"), rows)
 
 
