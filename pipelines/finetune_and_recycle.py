@@ -28,26 +28,11 @@ def finetune_and_recycle(
     target_base + scale · (FT(source_base) − source_base) is written, evaluated beside the models it must beat, and
     registered in MLflow: always as `candidate`, and as `champion` when it passes the gate.
 
-    A checkpoint is named as owner/name@revision on the Hugging Face hub, as family:release for a release that Recycle
-    knows (olmo2-7b:M3, llama3:3.1-instruct), as a folder that the pods can read, as the path of a checkpoint.json that
-    Recycle wrote, or as demo:NAME, a tiny release of the built-in demo world (made on the spot). A transfer fills in
-    what is left empty. Where it and the checkpoints are left empty too, the demo runs.
-
     Args:
         transfer: A published transfer by name, such as olmo2-7b:M4-to-M5.
         source_base: The base to fine-tune (M_s).
         target_base: The newer base release (M_t).
-        recipe: How to fine-tune, by name; empty means the transfer's own, or the demo's.
-        dataset: Conversations to fine-tune on: a .jsonl or .parquet file, or hub:owner/name@revision; the recipe's own
-            where it is empty.
         finetune_target: Whether to fine-tune the target base too, to show how close recycling comes to it.
-        scale: λ, the factor on the weight change; 1 is the published method.
-        dtype: What all three are cast to before the arithmetic: auto (the fine-tuned model's own), bfloat16,
-            float16, float32, or stored (no cast).
-        suite: What the models are evaluated on, by name; empty means the transfer's own, or the demo's.
-        gate_tolerance: How far the recycled model may score below the source fine-tuned one and still pass, as a
-            share (0.02 is two points).
-        model_name: The registered model in MLflow.
     """
     found = task(
         resolve(

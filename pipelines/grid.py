@@ -77,20 +77,9 @@ def grid(
     diagonal, a table with paired differences, and what the distance of two bases has to do with what is kept. Nothing
     is registered. A run that stopped goes on from what is done when it is started again.
 
-    A base is named as owner/name@revision on the Hugging Face hub, as family:release for a release that Recycle knows
-    (olmo2-7b:M3), as a folder that the pods can read, as the path of a checkpoint.json that Recycle wrote, or as
-    demo:NAME, a tiny release of the built-in demo world (made on the spot).
-
     Args:
         bases: The bases, oldest first, with commas between them; olmo2-7b:grid names the published grid's five; empty
             means the demo's.
-        recipe: How to fine-tune, by name; empty means the published grid's own, or the demo's.
-        dataset: Conversations to fine-tune on: a .jsonl or .parquet file, or hub:owner/name@revision; the recipe's own
-            where it is empty.
-        scale: λ, the factor on the weight change; 1 is the published method.
-        dtype: What all three are cast to before the arithmetic: auto (the fine-tuned model's own), bfloat16,
-            float16, float32, or stored (no cast).
-        suite: What the models are evaluated on, by name; empty means the published grid's own, or the demo's.
     """
     found = task(
         resolve_bases(

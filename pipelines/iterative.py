@@ -47,24 +47,12 @@ def iterative(
     registered in MLflow: always as `candidate`, and as `champion` when it beats its bare base and keeps up with the
     model of the release before.
 
-    A base is named as owner/name@revision on the Hugging Face hub, as family:release for a release that Recycle knows
-    (olmo2-7b:M3), as a folder that the pods can read, as the path of a checkpoint.json that Recycle wrote, or as
-    demo:NAME, a tiny release of the built-in demo world (made on the spot).
-
     Args:
         bases: The releases, oldest first, with commas between them; olmo2-7b:grid names the paper's five; empty means
             the demo's.
-        recipe: How to fine-tune, by name; empty means the published grid's own, or the demo's.
-        dataset: Conversations to fine-tune on: a .jsonl or .parquet file, or hub:owner/name@revision; the recipe's own
-            where it is empty.
         finetune_directly: Whether to fine-tune the last release from itself too, to compare.
-        scale: λ, the factor on the weight change; 1 is the published method.
-        dtype: What all three are cast to before the arithmetic: auto (the fine-tuned model's own), bfloat16,
-            float16, float32, or stored (no cast).
-        suite: What the models are evaluated on, by name; empty means the published grid's own, or the demo's.
         gate_tolerance: How far the last model may score below that of the release before and still pass, as a share
             (0.02 is two points).
-        model_name: The registered model in MLflow.
     """
     found = task(
         resolve_bases(

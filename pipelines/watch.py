@@ -34,15 +34,7 @@ def watch(
             hub:owner/PATTERN, the models of an account, or with a tag of the hub behind a comma those that have it
             (hub:owner/PATTERN,base_model:owner/name); a folder or s3://bucket/prefix, the checkpoints directly in it;
             demo:PATTERN, the demo's. A pattern has * and ?.
-        source_base: The base that was fine-tuned (M_s).
-        source_tuned: The fine-tuned model (FT(M_s)).
-        scale: λ, the factor on the weight change; 1 is the published method.
-        dtype: What all three are cast to before the arithmetic: auto (the fine-tuned model's own), bfloat16,
-            float16, float32, or stored (no cast).
         suite: What the models are evaluated on, by name.
-        gate_tolerance: How far the recycled model may score below the source fine-tuned one and still pass, as a
-            share (0.02 is two points).
-        model_name: The registered model in MLflow.
         retry_after: How long after its beginning an attempt that failed or was broken off is made again (30m, 12h,
             2d); doubled each time, at most a week.
     """

@@ -7,6 +7,8 @@ from .checks import check_grid as check_grid
 from .checks import check_lengths as check_lengths
 from .checks import check_recycling as check_recycling
 from .checks import check_watching as check_watching
+from .glossary import PipelineParameter as PipelineParameter
+from .glossary import explained_parameters as explained_parameters
 from .judged import evaluated as evaluated
 from .judged import recycle_resolved as recycle_resolved
 from .judged import saved_checkpoint as saved_checkpoint

@@ -10,6 +10,7 @@ from kfp import dsl, kubernetes
 from kfp.dsl.graph_component import GraphComponent
 from kfp.dsl.pipeline_task import PipelineTask
 
+from pipelines.parts.glossary import complete_docstring
 from pipelines.parts.resources import Resources, StepResources
 
 NON_ROOT = 10001
@@ -96,13 +97,21 @@ def _nothing(parameters: Mapping[str, Any], *, here: bool) -> None:
 
 
 def pipeline(*, check: Check = _nothing, uses: tuple[Pipeline, ...] = ()) -> Callable[[Callable[..., Any]], Pipeline]:
-    """Decorator: a pipeline whose name and description come from the function's name and docstring alone.
+    """Decorator: a pipeline whose name and description come from the function's name and docstring.
+
+    The docstring of one that users start is completed from the glossary.
 
     Args:
         check: see `Pipeline.check`.
         uses: the pipelines that it has as steps.
     """
-    return lambda function: Pipeline(function=function, uses=uses, check=check)
+
+    def decorate(function: Callable[..., Any]) -> Pipeline:
+        if check is not _nothing:  # one that users start, and not a part of another
+            function.__doc__ = complete_docstring(function)
+        return Pipeline(function=function, uses=uses, check=check)
+
+    return decorate
 
 
 def parallelism() -> int:

@@ -457,7 +457,7 @@ HALTING = """
 import pathlib, sys, time
 from components.transfer import stream
 from components.system.direct_io import ShardFile
-from pipelines.cli import main
+from pipelines.cli.main import main
 
 stream.LARGEST_SPAN = {span}
 here = pathlib.Path({here!r})
