@@ -3,6 +3,9 @@ from .blocks import Advance as Advance
 from .blocks import in_blocks as in_blocks
 from .blocks import most_threads as most_threads
 from .blocks import read_block as read_block
+from .damage import RECOMPUTED as RECOMPUTED
+from .damage import check_sidecar as check_sidecar
+from .damage import loaders_do_without as loaders_do_without
 from .description import check_at_rest as check_at_rest
 from .description import check_digest as check_digest
 from .description import describe as describe
@@ -12,6 +15,9 @@ from .description import identify as identify
 from .description import verify as verify
 from .digests import canonical_json as canonical_json
 from .digests import digest_of as digest_of
+from .embeddings import Embeddings as Embeddings
+from .embeddings import declared_tied as declared_tied
+from .embeddings import find_embeddings as find_embeddings
 from .files import PICKLE_SUFFIXES as PICKLE_SUFFIXES
 from .files import SourceFile as SourceFile
 from .files import belongs as belongs
@@ -19,10 +25,14 @@ from .files import check_path as check_path
 from .files import is_plain as is_plain
 from .header import DTYPE_BYTES as DTYPE_BYTES
 from .header import build_header as build_header
+from .language_model import language_path as language_path
+from .language_model import language_values as language_values
+from .language_model import with_language_values as with_language_values
 from .layout import INDEX as INDEX
 from .layout import Layout as Layout
 from .layout import Tensor as Tensor
 from .layout import read_layout as read_layout
+from .layout import read_object as read_object
 from .manifest import MANIFEST as MANIFEST
 from .manifest import Checkpoint as Checkpoint
 from .manifest import Derivation as Derivation

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from components.checkpoints.damage import loaders_do_without, missing_shards, refuse_placeholders, refuse_pointers
 from components.checkpoints.files import SourceFile, check_path
 from components.checkpoints.header import Header, TensorEntry, read_header
 from components.checkpoints.source import Source
@@ -89,7 +90,8 @@ def read_layout(source: Source) -> Layout:
         BadCheckpoint: it is none, its weights are pickles, or its files contradict each other.
     """
     files = {file.path: file for file in source.files()}
-    if "adapter_config.json" in files and "config.json" not in files:
+    has_weights = SINGLE in files or INDEX in files
+    if "adapter_config.json" in files and not ("config.json" in files and has_weights):
         raise BadCheckpoint(
             f"{source.reference} is an adapter, not a whole model",
             hint="merge it into its base first, for example with peft's merge_and_unload",
@@ -99,13 +101,15 @@ def read_layout(source: Source) -> Layout:
             f"{source.reference} is no checkpoint: it has no config.json",
             hint="give the folder, or the hub repository, that transformers would load the model from",
         )
-    config = _read_object(source, "config.json")
+    refuse_pointers(source, files.values())
+    config = read_object(source, "config.json")
     weight_files, promised = _weight_files(source, files)
     headers = {path: _header(source, files[path]) for path in weight_files}
+    refuse_placeholders(source, headers)
     if promised is not None:
         _check_index(source, headers, promised)
     if "tokenizer_config.json" in files:
-        _read_object(source, "tokenizer_config.json")
+        read_object(source, "tokenizer_config.json")
     vocabulary = None
     if "tokenizer.json" in files:
         vocabulary = parse_vocabulary(source.read("tokenizer.json"), f"{source.reference}: tokenizer.json")
@@ -119,13 +123,12 @@ def _weight_files(source: Source, files: dict[str, SourceFile]) -> tuple[list[st
     if SINGLE in files:
         return [SINGLE], None
     if INDEX in files:
-        weight_map = _read_object(source, INDEX).get("weight_map")
+        weight_map = read_object(source, INDEX).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise _broken(source, f"{INDEX} has no weight_map")
         shards = sorted({check_path(str(path), f"{source.reference}: {INDEX}") for path in weight_map.values()})
-        missing = [path for path in shards if path not in files]
-        if missing:
-            raise _broken(source, f"{len(missing)} of {len(shards)} shards are missing: {', '.join(missing[:5])}")
+        if any(path not in files for path in shards):
+            raise missing_shards(source, INDEX, shards, files)
         return shards, {str(name): str(path) for name, path in weight_map.items()}
     raise _no_weights(source)
 
@@ -155,7 +158,11 @@ def _check_index(source: Source, headers: dict[str, Header], promised: dict[str,
     count = sum(len(header.tensors) for header in headers.values())
     if count != len(held):
         raise _broken(source, "a tensor stands in two shards")
-    wrong = sorted(name for name in promised.keys() | held.keys() if promised.get(name) != held.get(name))
+    wrong = sorted(
+        name
+        for name in promised.keys() | held.keys()
+        if promised.get(name) != held.get(name) and not loaders_do_without(name)
+    )
     if wrong:
         name = wrong[0]
         raise _broken(
@@ -169,7 +176,12 @@ def _place(path: str | None) -> str:
     return f"in {path}" if path else "nowhere"
 
 
-def _read_object(source: Source, path: str) -> dict[str, Any]:
+def read_object(source: Source, path: str) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        BadCheckpoint: it does not.
+    """
     try:
         document = json.loads(source.read(path))
     except (ValueError, RecursionError) as error:
@@ -181,5 +193,5 @@ def _read_object(source: Source, path: str) -> dict[str, Any]:
 
 def _broken(source: Source, problem: str) -> BadCheckpoint:
     return BadCheckpoint(
-        f"{source.reference} is damaged: {problem}", hint="get the checkpoint again; the download was likely cut short"
+        f"{source.reference} is damaged: {problem}", hint="get the checkpoint again, or save the model anew"
     )

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 from components.errors import BadCheckpoint
 
@@ -17,6 +18,11 @@ class Vocabulary:
     """Control tokens put on top: fine-tunes rename the reserved ones and append their own."""
     merges: str
     """Digest over the merge rules, empty for tokenizers without any."""
+
+    @property
+    def size(self) -> int:
+        """How many rows a model needs for it."""
+        return max(max(self.ordinary, default=-1), max(self.added, default=-1)) + 1
 
     @property
     def fingerprint(self) -> str:
@@ -64,27 +70,48 @@ class Disagreement:
     """A difference that is allowed but worth telling, empty if there is none."""
 
 
-def compare_vocabularies(one: Vocabulary, other: Vocabulary) -> Disagreement:
-    """Compare two vocabularies over the ids that both have.
+UNUSED = re.compile(r"^[<\[]\|?(unused|reserved|extra|dummy|placeholder)[\w-]*\|?[>\]]$", re.IGNORECASE)
+"""How vocabularies call tokens that wait for a use."""
+
+
+def compare_vocabularies(one: Vocabulary, other: Vocabulary, *, rows: int | None = None) -> Disagreement:
+    """Compare two vocabularies over the ids that both have, and that are below `rows`.
 
     Renamed or appended control tokens are allowed, as from Llama 3.0 to 3.1 (`<|reserved_special_token_4|>` became
     `<|eom_id|>`) or from a base to its instruct model. An ordinary token that moved is not: rows would be added up
     that stand for different text.
     """
+    one, other = _below(one, rows), _below(other, rows)
     shared = one.ordinary.keys() & other.ordinary.keys()
     moved = sorted(index for index in shared if one.ordinary[index] != other.ordinary[index])
     crossed = sorted((one.ordinary.keys() & other.added.keys()) | (other.ordinary.keys() & one.added.keys()))
     crossed = [index for index in crossed if _token(one, index) != _token(other, index)]
+    renamed = [index for index in crossed if _is_unused(one, index) or _is_unused(other, index)]
+    crossed = [index for index in crossed if index not in renamed]
     if moved or crossed:
         wrong = sorted(moved + crossed)
         examples = ", ".join(f"id {index}: {_token(one, index)!r} / {_token(other, index)!r}" for index in wrong[:3])
         return Disagreement(blocking=f"{len(wrong):,} ids stand for different tokens ({examples})", note="")
-    if one.merges != other.merges:
+    if one.merges and other.merges and one.merges != other.merges:
         return Disagreement(blocking="the vocabularies agree but the merge rules do not", note="")
     shared = one.added.keys() & other.added.keys()
-    renamed = [index for index in sorted(shared) if one.added[index] != other.added[index]]
-    examples = ", ".join(f"{one.added[index]} → {other.added[index]}" for index in renamed[:3])
+    renamed = sorted([*renamed, *(index for index in shared if one.added[index] != other.added[index])])
+    examples = ", ".join(f"{_token(one, index)} → {_token(other, index)}" for index in renamed[:3])
     return Disagreement(blocking="", note=f"{len(renamed)} control tokens renamed ({examples})" if renamed else "")
+
+
+def _below(vocabulary: Vocabulary, rows: int | None) -> Vocabulary:
+    if rows is None or vocabulary.size <= rows:
+        return vocabulary
+    return replace(
+        vocabulary,
+        ordinary={index: token for index, token in vocabulary.ordinary.items() if index < rows},
+        added={index: token for index, token in vocabulary.added.items() if index < rows},
+    )
+
+
+def _is_unused(vocabulary: Vocabulary, index: int) -> bool:
+    return bool(UNUSED.match(vocabulary.ordinary.get(index, "")))
 
 
 def _token(vocabulary: Vocabulary, index: int) -> str:

@@ -2,13 +2,13 @@ from .dtypes import FLOATS as FLOATS
 from .dtypes import TORCH_NAMES as TORCH_NAMES
 from .dtypes import cast_dtype as cast_dtype
 from .dtypes import check_policy as check_policy
-from .plan import FLOAT_DTYPES as FLOAT_DTYPES
-from .plan import ROLES as ROLES
-from .plan import TransferPlan as TransferPlan
 from .plan import plan_transfer as plan_transfer
 from .scale import EVERY as EVERY
 from .scale import Scale as Scale
 from .scale import parse_scale as parse_scale
+from .shards import FLOAT_DTYPES as FLOAT_DTYPES
+from .shards import ROLES as ROLES
+from .shards import TransferPlan as TransferPlan
 from .statistics import Statistics as Statistics
 from .statistics import TensorStatistics as TensorStatistics
 from .statistics import total as total

@@ -40,9 +40,7 @@ _MAGNITUDE = {"BF16": 0x7FFF, "F16": 0x7FFF, "F32": 0x7FFFFFFF}
 
 
 @cache
-def transfer_kernel(
-    source: str, tuned: str, target: str, via: str | None, result: str, *, measured: bool = True
-) -> Kernel:
+def transfer_kernel(source: str, tuned: str, target: str, via: str | None, result: str) -> Kernel:
     """Compile M_t + λ·(FT(M_s) − M_s) for stored dtypes as safetensors spells them.
 
     Args:
@@ -51,7 +49,6 @@ def transfer_kernel(
         target: dtype that M_t is stored in.
         via: dtype that all three are cast to first, None for no cast.
         result: dtype to store.
-        measured: off fills in the count of unchanged elements alone, so that benchmarks can show what the rest costs.
 
     Returns:
         `kernel(source, tuned, target, scale, result, sums, counts)`. The first three and `result` are bit patterns of
@@ -59,74 +56,97 @@ def transfer_kernel(
         [⌈n/UNIT⌉, COUNTS], both zeroed. Elements where an input is NaN or infinite are counted and left out of the
         sums.
     """
-    s_from, f_from, t_from, to = _CODES[source], _CODES[tuned], _CODES[target], _CODES[result]
-    s_via, f_via, t_via = (_CODES[via or dtype] for dtype in (source, tuned, target))
-    largest, magnitude = _LARGEST[result], _MAGNITUDE[result]
+    stored = _CODES[source], _CODES[tuned], _CODES[target]
+    s_from, f_from, t_from = stored
+    s_via, f_via, t_via = stored if via is None else (_CODES[via],) * 3
+    to, largest, magnitude = _CODES[result], _LARGEST[result], _MAGNITUDE[result]
 
     def kernel(source, tuned, target, scale, result, sums, counts):
         lanes = np.zeros((SUMS, LANES))
-        # Not unpacked, which would hide from the compiler that rows are contiguous.
-        delta_squared, gap_squared, source_squared = lanes[0], lanes[1], lanes[2]
-        delta_gap, max_delta = lanes[3], lanes[4]
         for unit in range(len(sums)):
             begin = unit * UNIT
             end = min(len(result), begin + UNIT)
             m_s, ft, m_t, out = source[begin:end], tuned[begin:end], target[begin:end], result[begin:end]
-            whole = len(out) // LANES * LANES
-            sound = whole == len(out)
+            sound = len(out) % LANES == 0
             if sound:
-                # The quick way, for whole lanes of finite values: the compiler makes vector code of it.
-                unchanged, overflowed = 0, False
-                for start in range(0, whole, LANES):
-                    for lane in range(LANES):
-                        index = start + lane
-                        s = _load(m_s[index], s_from, s_via)
-                        f = _load(ft[index], f_from, f_via)
-                        t = _load(m_t[index], t_from, t_via)
-                        delta = f - s
-                        stored = _narrow(t + scale * delta, to)
-                        out[index] = stored
-                        unchanged += f == s
-                        if not measured:
-                            unchanged += f != f and s != s
-                        else:
-                            gap = t - s
-                            delta_squared[lane] += delta * delta
-                            gap_squared[lane] += gap * gap
-                            source_squared[lane] += s * s
-                            delta_gap[lane] += delta * gap
-                            size = abs(delta)
-                            max_delta[lane] = size if size > max_delta[lane] else max_delta[lane]
-                            overflowed |= (stored & magnitude) > largest
-                counts[unit, 0] = unchanged
+                counts[unit, 0], overflowed = _fast_unit(
+                    m_s, ft, m_t, scale, out, lanes, s_from, s_via, f_from, f_via, t_from, t_via, to, largest, magnitude
+                )
                 _take(lanes, sums[unit])
                 # An input that is not finite shows in one of the squares.
                 sound = not overflowed and sums[unit, 0] + sums[unit, 1] + sums[unit, 2] < np.inf
             if not sound:
-                # The same sums in the same order, for any length and any values.
-                unchanged, lost, overflows = 0, 0, 0
-                for index in range(len(out)):
-                    s = _load(m_s[index], s_from, s_via)
-                    f = _load(ft[index], f_from, f_via)
-                    t = _load(m_t[index], t_from, t_via)
-                    delta, gap = f - s, t - s
-                    stored = _narrow(t + scale * delta, to)
-                    out[index] = stored
-                    unchanged += f == s or (f != f and s != s)
-                    if not abs(s) + abs(f) + abs(t) < np.inf:
-                        lost += 1
-                    elif measured:
-                        lane = index % LANES
-                        delta_squared[lane] += delta * delta
-                        gap_squared[lane] += gap * gap
-                        source_squared[lane] += s * s
-                        delta_gap[lane] += delta * gap
-                        max_delta[lane] = max(max_delta[lane], abs(delta))
-                        overflows += (stored & magnitude) > largest
-                counts[unit, 0], counts[unit, 1], counts[unit, 2] = unchanged, lost, overflows
+                counts[unit, 0], counts[unit, 1], counts[unit, 2] = _safe_unit(
+                    m_s, ft, m_t, scale, out, lanes, s_from, s_via, f_from, f_via, t_from, t_via, to, largest, magnitude
+                )
                 _take(lanes, sums[unit])
 
     return _compile(kernel)
+
+
+# The two below are inlined into the kernel, where the dtypes are constants: the compiler drops the other branches.
+
+
+@njit(inline="always")
+def _fast_unit(m_s, ft, m_t, scale, out, lanes, s_from, s_via, f_from, f_via, t_from, t_via, to, largest, magnitude):
+    """A unit of whole lanes, taken to be finite; the compiler makes vector code of it.
+
+    Returns:
+        How many elements are unchanged, and whether one of the result is too large for its dtype.
+    """
+    # Not unpacked, which would hide from the compiler that rows are contiguous.
+    delta_squared, gap_squared, source_squared = lanes[0], lanes[1], lanes[2]
+    delta_gap, max_delta = lanes[3], lanes[4]
+    unchanged, overflowed = 0, False
+    for start in range(0, len(out), LANES):
+        for lane in range(LANES):
+            index = start + lane
+            s = _load(m_s[index], s_from, s_via)
+            f = _load(ft[index], f_from, f_via)
+            t = _load(m_t[index], t_from, t_via)
+            delta, gap = f - s, t - s
+            stored = _narrow(t + scale * delta, to)
+            out[index] = stored
+            unchanged += f == s
+            delta_squared[lane] += delta * delta
+            gap_squared[lane] += gap * gap
+            source_squared[lane] += s * s
+            delta_gap[lane] += delta * gap
+            size = abs(delta)
+            max_delta[lane] = size if size > max_delta[lane] else max_delta[lane]
+            overflowed |= (stored & magnitude) > largest
+    return unchanged, overflowed
+
+
+@njit(inline="always")
+def _safe_unit(m_s, ft, m_t, scale, out, lanes, s_from, s_via, f_from, f_via, t_from, t_via, to, largest, magnitude):
+    """A unit of any length with any values: the same sums in the same order.
+
+    Returns:
+        How many elements are unchanged, not finite in an input, and not finite in the result alone.
+    """
+    delta_squared, gap_squared, source_squared = lanes[0], lanes[1], lanes[2]
+    delta_gap, max_delta = lanes[3], lanes[4]
+    unchanged, nonfinite, overflows = 0, 0, 0
+    for index in range(len(out)):
+        s = _load(m_s[index], s_from, s_via)
+        f = _load(ft[index], f_from, f_via)
+        t = _load(m_t[index], t_from, t_via)
+        delta, gap = f - s, t - s
+        stored = _narrow(t + scale * delta, to)
+        out[index] = stored
+        unchanged += f == s or (f != f and s != s)
+        if not abs(s) + abs(f) + abs(t) < np.inf:
+            nonfinite += 1
+        else:
+            lane = index % LANES
+            delta_squared[lane] += delta * delta
+            gap_squared[lane] += gap * gap
+            source_squared[lane] += s * s
+            delta_gap[lane] += delta * gap
+            max_delta[lane] = max(max_delta[lane], abs(delta))
+            overflows += (stored & magnitude) > largest
+    return unchanged, nonfinite, overflows
 
 
 @cache
@@ -134,21 +154,21 @@ def copy_kernel(stored: str, via: str | None, result: str) -> Callable[[Patterns
     """Compile the plain copy of a model's bit patterns, cast to `via` and `result` where these differ from `stored`.
 
     Returns:
-        `keep(patterns, result)`, which overwrites `result` and gives the number of its elements that were different.
+        `copy(patterns, result)`, which overwrites `result` and gives the number of its elements that were different.
     """
-    keep_from, keep_via, to = _CODES[stored], _CODES[via or stored], _CODES[result]
+    copy_from, copy_via, to = _CODES[stored], _CODES[via or stored], _CODES[result]
 
-    def keep(patterns, result):
+    def copy(patterns, result):
         changed = 0
         for index in range(len(result)):
             kept = np.uint32(patterns[index])
-            if not keep_from == keep_via == to:
-                kept = _narrow(_load(kept, keep_from, keep_via), to)
+            if not copy_from == copy_via == to:
+                kept = _narrow(_load(kept, copy_from, copy_via), to)
             changed += kept != result[index]
             result[index] = kept
         return changed
 
-    return _compile(keep)
+    return _compile(copy)
 
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,144 +1,71 @@
-"""Whether a diff vector can be moved between three checkpoints, and exactly how: known from headers alone."""
+"""Whether a diff vector can be moved between three checkpoints, and exactly how: known from headers.
 
-import math
+Only where a head is stored beside the embeddings that it may be tied to, their bytes are compared.
+"""
+
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from itertools import combinations
 
-from components.checkpoints import DTYPE_BYTES, Layout, Tensor, build_header, compare_vocabularies
+from components.checkpoints import Embeddings, Layout, compare_vocabularies, declared_tied, find_embeddings
 from components.errors import Incompatible
-from components.transfer.dtypes import check_policy, output_dtype
+from components.transfer.configs import config_notes, config_problems, refuse_quantized
+from components.transfer.dtypes import cast_dtype, check_policy, output_dtype
+from components.transfer.matching import Atom, Matched, match_tensors
+from components.transfer.rows import has_rows, result_shape, row_parts, rows_note
 from components.transfer.scale import Scale
-
-FLOAT_DTYPES = ("BF16", "F16", "F32")
-INTEGER_DTYPES = ("I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
-LM_HEAD = "lm_head.weight"
-SAME_CONFIG = (
-    "model_type",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "hidden_act",
-    "num_experts_per_tok",
+from components.transfer.shards import (
+    FLOAT_DTYPES,
+    INTEGER_DTYPES,
+    ROLES,
+    SOURCE_BASE,
+    SOURCE_TUNED,
+    TARGET_BASE,
+    Part,
+    ShardPlan,
+    Slice,
+    TensorPlan,
+    TransferPlan,
 )
-"""What changes a model's function without showing in its tensors' shapes, and cannot be moved across."""
-TOLD_CONFIG = ("rope_theta", "rope_scaling", "rms_norm_eps", "max_position_embeddings", "sliding_window")
-"""What may change between releases, as from Llama 3.0 to 3.1; the target's values stand in the result."""
+from components.transfer.sidecars import sidecar_notes
+from components.transfer.special_tokens import token_notes
+
 SHOWN_PROBLEMS = 8
-SOURCE_BASE, SOURCE_TUNED, TARGET_BASE = ROLES = ("source base", "source fine-tuned", "target base")
-"""The three checkpoints: M_s, FT(M_s) and M_t."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TensorPlan:
-    """One tensor of the result and the three it is made from."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    parents: dict[str, Tensor]
-    """By role."""
-    scale: float
-    """λ of this tensor."""
-
-    @property
-    def is_float(self) -> bool:
-        """Whether it is computed; integers and booleans are copied from the target."""
-        return self.dtype in FLOAT_DTYPES
-
-    @property
-    def widest(self) -> int:
-        """Bytes an element takes where it takes most, in the result or in one of the parents."""
-        return max(DTYPE_BYTES[dtype] for dtype in (self.dtype, *(t.entry.dtype for t in self.parents.values())))
-
-    @property
-    def elements(self) -> int:
-        """Number of elements of the result."""
-        return math.prod(self.shape)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardPlan:
-    """One weight file of the result: the target's name, tensors in the target's order."""
-
-    file: str
-    tensors: tuple[TensorPlan, ...]
-
-    @cached_property
-    def header(self) -> bytes:
-        """The file's first bytes."""
-        return build_header(((plan.name, plan.dtype, plan.shape) for plan in self.tensors), {"format": "pt"})
-
-    @property
-    def size(self) -> int:
-        """The file's size in bytes."""
-        return len(self.header) + sum(plan.elements * DTYPE_BYTES[plan.dtype] for plan in self.tensors)
-
-    @property
-    def bytes_to_read(self) -> int:
-        """What its tensors take in the three models."""
-        return sum(parent.entry.length for plan in self.tensors for parent in plan.parents.values())
-
-    def files(self, role: str) -> frozenset[str]:
-        """The weight files of the model in this role that its tensors are in."""
-        return frozenset(plan.parents[role].file for plan in self.tensors)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransferPlan:
-    """All that a transfer does, before it does it."""
-
-    source_base: Layout
-    source_tuned: Layout
-    target_base: Layout
-    dtype: str
-    shards: tuple[ShardPlan, ...]
-    notes: tuple[str, ...]
-    """Differences that are allowed and that a person should know."""
-
-    @property
-    def layouts(self) -> dict[str, Layout]:
-        """The three checkpoints by role."""
-        return dict(zip(ROLES, (self.source_base, self.source_tuned, self.target_base), strict=True))
-
-    @property
-    def bytes_to_read(self) -> int:
-        """Over the three inputs."""
-        return self.source_base.weight_bytes + self.source_tuned.weight_bytes + self.target_base.weight_bytes
-
-    @property
-    def bytes_to_write(self) -> int:
-        """Over the result's weight files."""
-        return sum(shard.size for shard in self.shards)
 
 
 def plan_transfer(
     *, source_base: Layout, source_tuned: Layout, target_base: Layout, scale: Scale, dtype: str
 ) -> TransferPlan:
-    """Prove the three checkpoints to be of one family and lay out the result.
+    """Prove that the three checkpoints fit and lay out the result.
 
     Raises:
         BadParameter: `dtype` is no policy, or the rules of `scale` do not fit the tensors' names.
-        Incompatible: they are not; every reason is told, up to a readable number.
+        Incompatible: they do not fit; every reason is told, up to a readable number.
     """
     check_policy(dtype)
     layouts = dict(zip(ROLES, (source_base, source_tuned, target_base), strict=True))
     refuse_same(source_base.source.reference, source_tuned.source.reference, target_base.source.reference)
-    refuse_quantized(layouts)
-    problems = [*_config_problems(layouts), *_vocabulary_problems(layouts)]
+    for role, layout in layouts.items():
+        refuse_quantized(role, layout)
+    embeddings = {role: find_embeddings(layout) for role, layout in layouts.items()}
+    matched = match_tensors(layouts, {role: found.head for role, found in embeddings.items()})
+    trio = _Trio(layouts=layouts, embeddings=embeddings, matched=matched)
+    problems = [*config_problems(layouts), *trio.vocabulary_problems()]
     if not problems:
-        problems = [*_tensor_problems(layouts)]
+        problems = [*trio.tensor_problems()]
     if problems:
         raise _incompatible(problems)
-    return TransferPlan(
+    plan = TransferPlan(
         source_base=source_base,
         source_tuned=source_tuned,
         target_base=target_base,
-        dtype=dtype,
-        shards=tuple(_shards(layouts, _scales(target_base, scale), dtype)),
-        notes=tuple(_notes(layouts)),
+        shards=tuple(trio.shards(scale, dtype)),
+        rows=trio.result_rows,
+        target_rows=trio.rows[TARGET_BASE],
+        unties=trio.unties,
+        notes=tuple(trio.notes()),
     )
+    return replace(plan, notes=(*plan.notes, *token_notes(source_tuned), *sidecar_notes(plan)))
 
 
 def refuse_same(source_base: str, source_tuned: str, target_base: str) -> None:
@@ -158,19 +85,6 @@ def refuse_same(source_base: str, source_tuned: str, target_base: str) -> None:
         )
 
 
-def refuse_quantized(layouts: dict[str, Layout]) -> None:
-    """Refuse quantized weights, whose integers cannot be added up.
-
-    Raises:
-        Incompatible: there are some.
-    """
-    for role, layout in layouts.items():
-        if layout.config.get("quantization_config"):
-            raise Incompatible(
-                f"the {role} {layout.source.reference} is quantized", hint="give the release in bfloat16 or float32"
-            )
-
-
 def _incompatible(problems: list[str]) -> Incompatible:
     shown = "".join(f"\n  - {problem}" for problem in problems[:SHOWN_PROBLEMS])
     more = f"\n  - and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
@@ -180,160 +94,208 @@ def _incompatible(problems: list[str]) -> Incompatible:
     )
 
 
-def _config_problems(layouts: dict[str, Layout]) -> Iterator[str]:
-    reference = layouts[SOURCE_BASE]
-    for role, layout in layouts.items():
-        if _names_class(layout) and _names_class(reference) and layout.architecture != reference.architecture:
-            yield f"architecture: {reference.architecture} (source base), {layout.architecture} ({role})"
-        for key in SAME_CONFIG:
-            ours, theirs = reference.config.get(key), layout.config.get(key)
-            if ours is not None and theirs is not None and ours != theirs:
-                yield f"config {key}: {ours!r} (source base), {theirs!r} ({role})"
-        if is_tied(layout) != is_tied(reference):
-            states = {True: "tied", False: "untied"}
-            yield f"embeddings: {states[is_tied(reference)]} (source base), {states[is_tied(layout)]} ({role})"
+@dataclass(frozen=True, kw_only=True)
+class _Trio:
+    """The three checkpoints, and what was found of them."""
+
+    layouts: dict[str, Layout]
+    embeddings: dict[str, Embeddings]
+    matched: Matched
+
+    @property
+    def rows(self) -> dict[str, int | None]:
+        """Of each model's embeddings."""
+        return {role: found.rows for role, found in self.embeddings.items()}
+
+    @property
+    def result_rows(self) -> int | None:
+        """Of the result's embeddings."""
+        counts = [self.rows[role] for role in (SOURCE_TUNED, TARGET_BASE)]
+        return max(count for count in counts if count is not None) if all(counts) else None
+
+    @property
+    def has_head(self) -> bool:
+        """Whether one of the three has a head of its own, so that the result has one."""
+        return not all(found.is_tied for found in self.embeddings.values())
+
+    @property
+    def unties(self) -> bool:
+        """Whether the result has a head of its own although the target's config does not say so."""
+        return self.has_head and declared_tied(self.layouts[TARGET_BASE]) is not False
+
+    def vocabulary_problems(self) -> Iterator[str]:
+        """Rows that are added up although they stand for different text."""
+        counts = [count for count in self.rows.values() if count is not None]
+        common = min(counts) if len(counts) == len(ROLES) else None
+        for (role, one), (other_role, other) in combinations(self.layouts.items(), 2):
+            if one.vocabulary is not None and other.vocabulary is not None:
+                blocking = compare_vocabularies(one.vocabulary, other.vocabulary, rows=common).blocking
+                if blocking:
+                    yield f"tokenizers of the {role} and the {other_role}: {blocking}"
+
+    def tensor_problems(self) -> Iterator[str]:
+        """Tensors that one model lacks, or has in a form that cannot be added up."""
+        yield from _only_in(self.matched.unmatched)
+        for role, found in self.embeddings.items():
+            if self.has_head and found.head is None and declared_tied(self.layouts[role]) is False:
+                yield f"the config of the {role} says that its head is not tied, and no head is stored in it"
+        for name in sorted(self.matched.models[TARGET_BASE]):
+            if name not in self.matched.silent and name not in self.matched.unmatched:
+                yield from self._problems_of(name, {role: self.matched.models[role][name] for role in ROLES})
+        head = self._heads()
+        if head is not None:
+            yield from self._problems_of(self._head_name(), head)
+
+    def _problems_of(self, name: str, atoms: dict[str, Atom]) -> Iterator[str]:
+        dtypes = {role: atom.dtype for role, atom in atoms.items()}
+        told = ", ".join(f"{dtype} ({role})" for role, dtype in dtypes.items())
+        if any(dtype not in FLOAT_DTYPES + INTEGER_DTYPES for dtype in dtypes.values()):
+            yield f"tensor {name} has a dtype that cannot be added exactly: {told}"
+        elif any(dtype in INTEGER_DTYPES for dtype in dtypes.values()) and len(set(dtypes.values())) > 1:
+            yield f"tensor {name} has integers that differ in dtype: {told}"
+        shapes = {role: atom.shape for role, atom in atoms.items()}
+        if len(set(shapes.values())) > 1 and not has_rows(shapes, self.rows):
+            tuned = shapes.pop(SOURCE_TUNED)
+            others = ", ".join(f"{list(shape)} ({role})" for role, shape in shapes.items() if shape != tuned)
+            yield f"tensor {name}: {others}, {list(tuned)} (source fine-tuned)"
+
+    def shards(self, scale: Scale, dtype: str) -> Iterator[ShardPlan]:
+        """The result's weight files."""
+        target = self.layouts[TARGET_BASE]
+        planner = _Planner(self, self._scales(scale), dtype)
+        shards = [
+            ShardPlan(file=file, tensors=tuple(planner.tensor(entry.name) for entry in header.tensors))
+            for file, header in target.headers.items()
+        ]
+        if self.has_head and self.embeddings[TARGET_BASE].head is None:
+            shards[-1] = replace(shards[-1], tensors=(*shards[-1].tensors, planner.head()))
+        return iter(shards)
+
+    def _scales(self, scale: Scale) -> dict[str, float]:
+        """λ by tensor of the result. A tied head goes with the embeddings, whose second name it is."""
+        found = self.embeddings[TARGET_BASE]
+        names = {
+            name: name
+            for name, atoms in self.matched.result.items()
+            if atoms[0].dtype in FLOAT_DTYPES and not any(atom.name in self.matched.silent for atom in atoms)
+        }
+        if self._heads() is not None:
+            tied = found.inputs.entry.name if found.inputs and not self.has_head else self._head_name()
+            names[self._head_name()] = tied
+        chosen = scale.by_name(set(names.values()))
+        return {name: chosen[ruled] for name, ruled in names.items()}
+
+    def _heads(self) -> dict[str, Atom] | None:
+        """The head of each model by role, where the result has one stored."""
+        if self.embeddings[TARGET_BASE].head is None and not self.has_head:
+            return None
+        outputs = {role: found.output for role, found in self.embeddings.items()}
+        return {
+            role: Atom(name=self._head_name(), slice=Slice(tensor=tensor), shape=tensor.entry.shape)
+            for role, tensor in outputs.items()
+            if tensor is not None
+        }
+
+    def _head_name(self) -> str:
+        """What the result calls its head: as the target does, else as the model that has one."""
+        stored = [self.embeddings[role].head for role in (TARGET_BASE, SOURCE_TUNED, SOURCE_BASE)]
+        return next(tensor.entry.name for tensor in stored if tensor is not None)
+
+    def notes(self) -> Iterator[str]:
+        """What a person should know."""
+        source, tuned, _ = self.layouts.values()
+        if source.source.reference == tuned.source.reference:
+            yield "the fine-tuned model is the source base: the diff vector is zero"
+        yield from config_notes(self.layouts)
+        yield from self.matched.notes
+        for role, layout in self.layouts.items():
+            if layout.vocabulary is None:
+                yield f"the {role} has no tokenizer.json: its vocabulary was not compared"
+            elif tuned.vocabulary is not None and role != SOURCE_TUNED:
+                note = compare_vocabularies(layout.vocabulary, tuned.vocabulary).note
+                if note:
+                    yield f"{role} → source fine-tuned: {note}"
+        if (told := rows_note(self.rows)) is not None:
+            yield told
+        tokens = tuned.vocabulary.size if tuned.vocabulary else 0
+        if self.result_rows is not None and tokens > self.result_rows:
+            yield (
+                f"the fine-tune's tokenizer has {tokens:,} tokens and the result {self.result_rows:,} rows: text with "
+                "the others cannot be read; resize_token_embeddings(len(tokenizer)) gives the fine-tune room for them"
+            )
+        if self.unties:
+            own = ", ".join(role for role, found in self.embeddings.items() if not found.is_tied)
+            yield (
+                f"the output head is not the input embeddings in: {own}; the result has a head of its own, and its "
+                "config says tie_word_embeddings false"
+            )
 
 
-def _names_class(layout: Layout) -> bool:
-    return isinstance(layout.config.get("architectures"), list)
+class _Planner:
+    """Lays out one tensor of the result after the other."""
+
+    def __init__(self, trio: _Trio, scales: dict[str, float], dtype: str) -> None:
+        self._trio, self._scales, self._policy = trio, scales, dtype
+
+    def tensor(self, name: str) -> TensorPlan:
+        """A tensor that the target stores."""
+        matched = self._trio.matched
+        if name not in matched.result:
+            return self.head()
+        entry = self._trio.layouts[TARGET_BASE].tensors[name].entry
+        atoms = matched.result[name]
+        if any(atom.name in matched.silent for atom in atoms):
+            part = Part(
+                tensor=name,
+                dtype=entry.dtype,
+                cast=None,
+                elements=entry.elements,
+                inputs={TARGET_BASE: Slice(tensor=self._trio.layouts[TARGET_BASE].tensors[name])},
+                scale=1.0,
+            )
+            return TensorPlan(name=name, dtype=entry.dtype, shape=entry.shape, parts=(part,))
+        made = [self._made(name, {role: matched.models[role][atom.name] for role in ROLES}) for atom in atoms]
+        if len(made) == 1:
+            return made[0]
+        parts = tuple(part for tensor in made for part in tensor.parts)
+        return TensorPlan(name=name, dtype=made[0].dtype, shape=entry.shape, parts=parts)
+
+    def head(self) -> TensorPlan:
+        """The output head."""
+        heads = self._trio._heads()
+        if heads is None:
+            raise AssertionError("the result has no head")
+        return self._made(self._trio._head_name(), heads)
+
+    def _made(self, name: str, atoms: dict[str, Atom]) -> TensorPlan:
+        tuned, target = atoms[SOURCE_TUNED].dtype, atoms[TARGET_BASE].dtype
+        is_float = target in FLOAT_DTYPES
+        shapes = {role: atom.shape for role, atom in atoms.items()}
+        inputs = {role: atom.slice for role, atom in atoms.items()}
+        whole = Part(
+            tensor=name,
+            dtype=output_dtype(self._policy, tuned, target) if is_float else target,
+            cast=cast_dtype(self._policy, tuned) if is_float else None,
+            elements=atoms[TARGET_BASE].elements,
+            inputs=inputs,
+            scale=self._scales.get(name, 1.0),
+        )
+        grows = has_rows(shapes, self._trio.rows)
+        return TensorPlan(
+            name=name,
+            dtype=whole.dtype,
+            shape=result_shape(shapes) if grows else shapes[TARGET_BASE],
+            parts=tuple(row_parts(whole, inputs, shapes)) if grows else (whole,),
+        )
 
 
-def _vocabulary_problems(layouts: dict[str, Layout]) -> Iterator[str]:
-    for (role, one), (other_role, other) in combinations(layouts.items(), 2):
-        if one.vocabulary is not None and other.vocabulary is not None:
-            blocking = compare_vocabularies(one.vocabulary, other.vocabulary).blocking
-            if blocking:
-                yield f"tokenizers of the {role} and the {other_role}: {blocking}"
-
-
-def _tensor_problems(layouts: dict[str, Layout]) -> Iterator[str]:
-    names = {role: _needed_tensors(layout) for role, layout in layouts.items()}
-    everywhere = set.intersection(*names.values())
-    for name in sorted(set.union(*names.values()) - everywhere):
-        having = ", ".join(role for role in layouts if name in names[role])
-        yield f"tensor {name} is only in: {having}"
-    stored_head = {LM_HEAD} & set(layouts[TARGET_BASE].tensors)
-    for name in sorted(everywhere | stored_head):
-        found = {role: _lookup(layout, name) for role, layout in layouts.items()}
-        entries = {role: tensor.entry for role, tensor in found.items() if tensor is not None}
-        if len(entries) < len(layouts):
-            yield f"tensor {name} has nothing to stand for it in: {', '.join(set(layouts) - set(entries))}"
-            continue
-        yield from _dtype_problems(name, {role: entry.dtype for role, entry in entries.items()})
-        yield from _shape_problems(name, {role: entry.shape for role, entry in entries.items()})
-
-
-def _dtype_problems(name: str, dtypes: dict[str, str]) -> Iterator[str]:
-    told = ", ".join(f"{dtype} ({role})" for role, dtype in dtypes.items())
-    if any(dtype not in FLOAT_DTYPES + INTEGER_DTYPES for dtype in dtypes.values()):
-        yield f"tensor {name} has a dtype that cannot be added exactly: {told}"
-    elif any(dtype in INTEGER_DTYPES for dtype in dtypes.values()) and len(set(dtypes.values())) > 1:
-        yield f"tensor {name} has integers that differ in dtype: {told}"
-
-
-def _shape_problems(name: str, shapes: dict[str, tuple[int, ...]]) -> Iterator[str]:
-    tuned = shapes[SOURCE_TUNED]
-    for role in (SOURCE_BASE, TARGET_BASE):
-        shape = shapes[role]
-        grown = grows(name) and len(shape) == len(tuned) > 0 and shape[1:] == tuned[1:] and shape[0] < tuned[0]
-        if shape != tuned and not grown:
-            yield f"tensor {name}: {list(shape)} ({role}), {list(tuned)} (source fine-tuned)"
-
-
-def _needed_tensors(layout: Layout) -> set[str]:
-    # Loaders of tied models ignore a stored lm_head, so having one or not makes no difference between models.
-    return set(layout.tensors) - ({LM_HEAD} if is_tied(layout) else set())
-
-
-def is_tied(layout: Layout) -> bool:
-    """Whether lm_head and the input embeddings are one tensor."""
-    tied = layout.config.get("tie_word_embeddings")
-    return LM_HEAD not in layout.tensors if tied is None else bool(tied)
-
-
-def grows(name: str) -> bool:
-    """Whether a tensor has a row for each token, so that a fine-tune may have appended some."""
-    return "embed_tokens" in name or "lm_head" in name
-
-
-def _scales(target: Layout, scale: Scale) -> dict[str, float]:
-    """λ by tensor. A head that is tied goes with the embeddings, whose second name it is."""
-    tied = _embeddings(target) if is_tied(target) else None
-    floats = [tensor for tensor in target.tensors.values() if tensor.entry.dtype in FLOAT_DTYPES]
-    names = {tensor.entry.name: tensor.entry.name for tensor in floats}
-    if tied is not None and LM_HEAD in names:
-        names[LM_HEAD] = tied.entry.name
-    chosen = scale.by_name(set(names.values()))
-    return {name: chosen[ruled] for name, ruled in names.items()}
-
-
-def _shards(layouts: dict[str, Layout], scales: dict[str, float], dtype: str) -> Iterator[ShardPlan]:
-    for file, header in layouts[TARGET_BASE].headers.items():
-        plans = (_tensor_plan(entry.name, layouts, scales, dtype) for entry in header.tensors)
-        yield ShardPlan(file=file, tensors=tuple(plans))
-
-
-def _tensor_plan(name: str, layouts: dict[str, Layout], scales: dict[str, float], dtype: str) -> TensorPlan:
-    parents = {role: _found(layout, name) for role, layout in layouts.items()}
-    tuned, target = parents[SOURCE_TUNED].entry, parents[TARGET_BASE].entry
-    is_float = target.dtype in FLOAT_DTYPES
-    return TensorPlan(
-        name=name,
-        dtype=output_dtype(dtype, tuned.dtype, target.dtype) if is_float else target.dtype,
-        shape=tuned.shape,
-        parents=parents,
-        scale=scales.get(name, 1.0),
-    )
-
-
-def _lookup(layout: Layout, name: str) -> Tensor | None:
-    """A tensor by name; the input embeddings stand for the head of a tied model that does not store it."""
-    if name == LM_HEAD and name not in layout.tensors:
-        return _embeddings(layout)
-    return layout.tensors.get(name)
-
-
-def _embeddings(layout: Layout) -> Tensor | None:
-    return next((tensor for name, tensor in layout.tensors.items() if name.endswith("embed_tokens.weight")), None)
-
-
-def _found(layout: Layout, name: str) -> Tensor:
-    tensor = _lookup(layout, name)
-    if tensor is None:
-        raise AssertionError(f"{name} was not checked")
-    return tensor
-
-
-def _notes(layouts: dict[str, Layout]) -> Iterator[str]:
-    source, tuned, target = layouts.values()
-    if source.source.reference == tuned.source.reference:
-        yield "the fine-tuned model is the source base: the diff vector is zero"
-    for key in TOLD_CONFIG:
-        values = {role: _told_value(layout, key) for role, layout in layouts.items()}
-        if any(value != values[TARGET_BASE] for value in values.values()):
-            told = ", ".join(f"{value!r} ({role})" for role, value in values.items())
-            yield f"config {key}: {told}; the target's value is kept"
-    for role, layout in layouts.items():
-        if layout.vocabulary is None:
-            yield f"the {role} has no tokenizer.json: its vocabulary was not compared"
-        elif tuned.vocabulary is not None and role != SOURCE_TUNED:
-            note = compare_vocabularies(layout.vocabulary, tuned.vocabulary).note
-            if note:
-                yield f"{role} → source fine-tuned: {note}"
-    for name in filter(grows, tuned.tensors):
-        before, after = _found(target, name).entry.shape[:1], tuned.tensors[name].entry.shape[:1]
-        if after > before:
-            yield f"{name} grows from {before[0]} to {after[0]} rows, the new ones from the fine-tune alone"
-
-
-def _told_value(layout: Layout, key: str) -> object:
-    """A config value; transformers 5 keeps the two about rotary embeddings in one map, 4 kept them apart."""
-    rotary = layout.config.get("rope_parameters")
-    if not isinstance(rotary, dict):
-        return layout.config.get(key)
-    if key == "rope_theta":
-        return rotary.get(key)
-    if key == "rope_scaling":
-        scaling = {name: value for name, value in rotary.items() if name != "rope_theta"}
-        return None if scaling.get("rope_type", "default") == "default" else scaling
-    return layout.config.get(key)
+def _only_in(unmatched: dict[str, tuple[str, ...]]) -> Iterator[str]:
+    """One line for a few tensors, one for all that the same models have where they are many."""
+    by_roles: dict[tuple[str, ...], list[str]] = {}
+    for name, roles in unmatched.items():
+        by_roles.setdefault(roles, []).append(name)
+    for roles, names in by_roles.items():
+        if len(names) <= SHOWN_PROBLEMS // 2:
+            yield from (f"tensor {name} is only in: {', '.join(roles)}" for name in names)
+        else:
+            yield f"{len(names)} tensors are only in: {', '.join(roles)} (such as {', '.join(names[:3])})"

@@ -1,58 +1,115 @@
 """The files beside the weights of a recycled model, and whose they are.
 
 The target's: the config, because its weights were trained with those values (rotary embeddings, context length), and
-the licence. The fine-tuned model's: the tokenizer and chat template, the generation config, and the ids of the
-special tokens, because its answers are framed by them.
+the licence. The fine-tuned model's: every data file, because its answers are framed by them: tokenizer, chat templates,
+processors, generation config. The target's come in where the fine-tune has none of that kind. Code is never carried.
 """
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-from components.checkpoints import DTYPE_BYTES, INDEX, Layout
+from components.checkpoints import INDEX, Layout, check_sidecar, read_object, with_language_values
 from components.transfer.dtypes import TORCH_NAMES
-from components.transfer.plan import TransferPlan, grows
+from components.transfer.shards import TransferPlan
+from components.transfer.special_tokens import GENERATION_CONFIG, TOKENIZER_CONFIG, config_ids, generation_config
 
-LICENCE_FILES = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY", "LICENSE.txt", "LICENSE.md", "USE_POLICY.md")
-TOKENIZER_FILES = (
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "merges.txt",
-    "special_tokens_map.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-    "vocab.txt",
-)
-GENERATION_CONFIG = "generation_config.json"
-TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+CONFIG = "config.json"
+TEMPLATE = "chat_template.jinja"
+VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "tekken.json")
+LICENCES = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY", "COPYING")
+LEFTOVERS = ("trainer_state.json", "training_args.json", "adapter_config.json", "all_results.json")
+"""What training leaves behind, and no loader reads."""
+
+
+def kind_of(path: str) -> str | None:
+    """What a file beside the weights is: licence, generation, template, processor, tokenizer or data; None for others.
+
+    By rule and not by a list of names, since each model brings names of its own.
+    """
+    name = path.rsplit("/", 1)[-1]
+    if name.upper().startswith(LICENCES):
+        return "licence"
+    if path in (CONFIG, INDEX) or name.endswith((".safetensors", ".index.json", "_results.json")) or name in LEFTOVERS:
+        return None
+    if name == GENERATION_CONFIG:
+        return "generation"
+    if name.endswith(".jinja") or name.startswith("chat_template"):
+        return "template"
+    if "processor" in name and name.endswith(".json"):
+        return "processor"
+    if name.endswith((".model", ".tiktoken")) or name.startswith(("vocab", "merges", "tekken", "normalizer")):
+        return "tokenizer"
+    if "token" in name and name.endswith((".json", ".txt")):
+        return "tokenizer"
+    return "data" if name.endswith(".json") else None
 
 
 def sidecar_files(plan: TransferPlan) -> dict[str, bytes]:
-    """Content by name."""
-    target, tuned = plan.target_base, plan.source_tuned
-    with_tokenizer = tuned if any(tuned.has(path) for path in TOKENIZER_FILES) else target
-    with_generation = tuned if tuned.has(GENERATION_CONFIG) else target
-    carried = {
-        **dict.fromkeys(LICENCE_FILES, target),
-        **dict.fromkeys(TOKENIZER_FILES, with_tokenizer),
-        GENERATION_CONFIG: with_generation,
-    }
-    contents = {path: layout.source.read(path) for path, layout in sorted(carried.items()) if layout.has(path)}
-    contents["config.json"] = _pretty(_config(plan))
-    if target.has(INDEX):
+    """The content of each file beside the weights, by name.
+
+    Raises:
+        BadCheckpoint: one that is carried is empty, no JSON, or the pointer that git keeps in place of a large file.
+    """
+    contents = {path: layout.source.read(path) for path, layout in sorted(_carried(plan).items())}
+    for path, content in contents.items():
+        check_sidecar(_carried(plan)[path].source.reference, path, content)
+    contents.pop(GENERATION_CONFIG, None)
+    generation = generation_config(plan.source_tuned, plan.target_base)
+    if generation is not None:
+        contents[GENERATION_CONFIG] = generation
+    template = _template_of_config(plan)
+    if template is not None:
+        contents.setdefault(TEMPLATE, template)
+    contents[CONFIG] = _pretty(result_config(plan))
+    if len(plan.shards) > 1 or plan.target_base.has(INDEX):
         contents[INDEX] = _pretty(_index(plan))
     return contents
 
 
-def _config(plan: TransferPlan) -> dict[str, Any]:
-    config = dict(plan.target_base.config)
-    tuned = plan.source_tuned.config
-    config |= {key: tuned[key] for key in TOKEN_IDS if tuned.get(key) is not None}
-    if _rows(plan.source_tuned) > _rows(plan.target_base):
-        config["vocab_size"] = _rows(plan.source_tuned)
+def sidecar_notes(plan: TransferPlan) -> Iterator[str]:
+    """What of the files beside the weights a person should know."""
+    tuned, target = plan.source_tuned, plan.target_base
+    kinds = {role: _kinds(layout) for role, layout in plan.layouts.items()}
+    *_, theirs, ours = kinds.values()
+    if "tokenizer" in theirs and not _has_vocabulary(tuned):
+        yield (
+            f"the fine-tune has no vocabulary beside {', '.join(sorted(theirs['tokenizer']))}: "
+            "the result has the target's tokenizer"
+        )
+    elif "tokenizer" not in theirs and "tokenizer" in ours:
+        yield "the fine-tune has no tokenizer: the result has the target's"
+    carried = _carried(plan)
+    for whose, layout in (("fine-tune", tuned), ("target", target)):
+        left = [file.path for file in layout.files if kind_of(file.path) is None and not _made_here(file.path, layout)]
+        if whose == "fine-tune":
+            left += [path for path in theirs.get("tokenizer", ()) if path not in carried]
+        if left:
+            yield f"left out of the result, from the {whose}: {', '.join(sorted(left))}"
+    code = _code(target.config)
+    if code and _transformers_knows(target.config):
+        yield f"auto_map names code ({', '.join(code)}) that transformers has itself; the result's config leaves it out"
+    elif code:
+        yield (
+            f"WARNING: auto_map names code that is never carried: copy {', '.join(code)} from the target beside the "
+            "result, after reading it, for transformers to load it"
+        )
+
+
+def result_config(plan: TransferPlan) -> dict[str, Any]:
+    """The target's config with the result's dtype, token ids, rows and head."""
+    config = with_language_values(plan.target_base.config, config_ids(plan.source_tuned, plan.target_base))
+    target_rows, rows = plan.target_rows, plan.rows
+    if rows is not None and rows != target_rows:
+        config = with_language_values(config, {"vocab_size": rows})
+    if plan.unties:
+        config = with_language_values(config, {"tie_word_embeddings": False}) | {"tie_word_embeddings": False}
+    config.pop("quantization_config", None)
+    if _transformers_knows(config):
+        config.pop("auto_map", None)
     # transformers 5 writes `dtype`, 4 wrote and reads `torch_dtype`.
     key = "torch_dtype" if "torch_dtype" in config and "dtype" not in config else "dtype"
     dtype = _main_dtype(plan)
@@ -61,23 +118,76 @@ def _config(plan: TransferPlan) -> dict[str, Any]:
     return config
 
 
-def _rows(layout: Layout) -> int:
-    """Rows of the embeddings, 0 without any."""
-    shapes = (tensor.entry.shape for name, tensor in layout.tensors.items() if grows(name))
-    return max((shape[0] for shape in shapes if shape), default=0)
+def _carried(plan: TransferPlan) -> dict[str, Layout]:
+    """Whose file it is, by path."""
+    tuned, target = _kinds(plan.source_tuned), _kinds(plan.target_base)
+    if not _has_vocabulary(plan.source_tuned):
+        tuned.pop("tokenizer", None)
+    licences = target.pop("licence", set())
+    tuned.pop("licence", None)
+    target.pop("data", None)
+    carried = dict.fromkeys(licences, plan.target_base)
+    for kind in tuned.keys() | target.keys():
+        whose, files = (plan.source_tuned, tuned[kind]) if kind in tuned else (plan.target_base, target[kind])
+        carried |= dict.fromkeys(files, whose)
+    return carried
+
+
+def _kinds(layout: Layout) -> dict[str, set[str]]:
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for file in layout.files:
+        kind = kind_of(file.path)
+        if kind is not None:
+            found[kind].add(file.path)
+    return dict(found)
+
+
+def _has_vocabulary(layout: Layout) -> bool:
+    return any(file.path in VOCABULARIES or file.path.endswith((".model", ".tiktoken")) for file in layout.files)
+
+
+def _template_of_config(plan: TransferPlan) -> bytes | None:
+    """The fine-tune's chat template where it stands in a tokenizer config that is not carried."""
+    tuned = plan.source_tuned
+    if not tuned.has(TOKENIZER_CONFIG) or _has_vocabulary(tuned):
+        return None
+    template = read_object(tuned.source, TOKENIZER_CONFIG).get("chat_template")
+    return template.encode() if isinstance(template, str) else None
+
+
+def _made_here(path: str, layout: Layout) -> bool:
+    return path in (CONFIG, INDEX) or path in layout.headers
+
+
+def _code(config: dict[str, Any]) -> list[str]:
+    """Files of code that a config names."""
+    named = config.get("auto_map")
+    values = named.values() if isinstance(named, dict) else ()
+    classes = [one for value in values for one in (value if isinstance(value, list) else [value])]
+    return sorted({f"{str(name).rpartition('--')[2].rpartition('.')[0]}.py" for name in classes if name})
+
+
+def _transformers_knows(config: dict[str, Any]) -> bool:
+    """Whether the installed transformers has a class for the model, told without importing it."""
+    spec = find_spec("transformers")
+    kind = str(config.get("model_type", "")).replace("-", "_")
+    if spec is None or not spec.submodule_search_locations or not kind.isidentifier():
+        return False
+    return (Path(spec.submodule_search_locations[0]) / "models" / kind).is_dir()
 
 
 def _main_dtype(plan: TransferPlan) -> str | None:
-    floats = [tensor for shard in plan.shards for tensor in shard.tensors if tensor.is_float]
     sizes: Counter[str] = Counter()
-    for tensor in floats:
-        sizes[tensor.dtype] += tensor.elements
+    for shard in plan.shards:
+        for part in shard.parts:
+            if part.is_computed:
+                sizes[part.dtype] += part.elements
     return max(sizes, key=sizes.__getitem__, default=None)
 
 
 def _index(plan: TransferPlan) -> dict[str, Any]:
     tensors = [(tensor, shard.file) for shard in plan.shards for tensor in shard.tensors]
-    total = sum(tensor.elements * DTYPE_BYTES[tensor.dtype] for tensor, _ in tensors)
+    total = sum(tensor.size for tensor, _ in tensors)
     weight_map = {tensor.name: file for tensor, file in tensors}
     return {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
 

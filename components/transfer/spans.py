@@ -1,11 +1,11 @@
 """A shard of the result cut into spans: consecutive bytes of its file, few enough to be worked on in memory."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from components.checkpoints import DTYPE_BYTES, Tensor
+from components.checkpoints import DTYPE_BYTES
 from components.transfer.kernel import UNIT
-from components.transfer.plan import ShardPlan, TensorPlan
+from components.transfer.shards import Part, ShardPlan
 
 SMALLEST_SPAN = UNIT * max(DTYPE_BYTES.values())
 """Bytes of the smallest span into which any tensor can be cut: one unit of the widest dtype."""
@@ -20,27 +20,36 @@ class Read:
     length: int
     position: int
 
+    def follows(self, before: "Read") -> bool:
+        """Whether it goes on where `before` ends, in the file and in the buffer."""
+        ends = (before.file, before.offset + before.length, before.position + before.length)
+        return (self.file, self.offset, self.position) == ends
+
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """Consecutive elements of one tensor, the first of them the first of a unit."""
+    """Consecutive elements of one part, the first of them the first of a unit."""
 
-    tensor: TensorPlan
+    part: Part
     start: int
     count: int
 
-    def held(self, role: str) -> int:
-        """How many of them the model in this role has; those after are the zero rows of a vocabulary that grew."""
-        return max(0, min(self.count, self.tensor.parents[role].entry.elements - self.start))
-
     def bytes_of(self, role: str) -> int:
-        """Their size in the buffer of the model in this role."""
-        return self.count * DTYPE_BYTES[self.tensor.parents[role].entry.dtype]
+        """Their size in the buffer of the model in this role, 0 where it has no part in them."""
+        slice_ = self.part.inputs.get(role)
+        return self.count * DTYPE_BYTES[slice_.tensor.entry.dtype] if slice_ else 0
 
     @property
     def bytes_of_result(self) -> int:
         """Their size in the result."""
-        return self.count * DTYPE_BYTES[self.tensor.dtype]
+        return self.count * DTYPE_BYTES[self.part.dtype]
+
+    def read(self, role: str, position: int) -> Read:
+        """What it takes from the model in this role, to `position` of the buffer."""
+        slice_ = self.part.inputs[role]
+        entry = slice_.tensor.entry
+        offset = entry.start + (slice_.start + self.start) * DTYPE_BYTES[entry.dtype]
+        return Read(file=slice_.tensor.file, offset=offset, length=self.bytes_of(role), position=position)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,18 +65,12 @@ class Span:
         pending: Read | None = None
         position = 0
         for piece in self.pieces:
-            tensor = piece.tensor.parents[role]
-            read = _read(tensor, piece, role, position)
-            position += piece.bytes_of(role)
-            if not read.length:
+            if not piece.bytes_of(role):
                 continue
-            if pending is not None and _follows(read, pending):
-                pending = Read(
-                    file=pending.file,
-                    offset=pending.offset,
-                    length=pending.length + read.length,
-                    position=pending.position,
-                )
+            read = piece.read(role, position)
+            position += read.length
+            if pending is not None and read.follows(pending):
+                pending = replace(pending, length=pending.length + read.length)
                 continue
             if pending is not None:
                 yield pending
@@ -79,21 +82,21 @@ class Span:
 def cut(shard: ShardPlan, span_bytes: int) -> Iterator[Span]:
     """Cut a shard's data into spans in file order, none of which needs a buffer larger than `span_bytes`.
 
-    Tensors are cut between units only.
+    Parts are cut between units only.
     """
     offset = len(shard.header)
     pieces: list[Piece] = []
     room = span_bytes
-    for tensor in shard.tensors:
+    for part in shard.parts:
         start = 0
-        while start < tensor.elements:
-            units = room // (UNIT * tensor.widest)
-            count = min(units * UNIT, tensor.elements - start)
+        while start < part.elements:
+            units = room // (UNIT * part.widest)
+            count = min(units * UNIT, part.elements - start)
             if count:
-                pieces.append(Piece(tensor=tensor, start=start, count=count))
-                room -= count * tensor.widest
+                pieces.append(Piece(part=part, start=start, count=count))
+                room -= count * part.widest
                 start += count
-            if start < tensor.elements or not room:
+            if start < part.elements or not room:
                 span = _span(offset, pieces)
                 yield span
                 offset, pieces, room = offset + span.size, [], span_bytes
@@ -103,21 +106,3 @@ def cut(shard: ShardPlan, span_bytes: int) -> Iterator[Span]:
 
 def _span(offset: int, pieces: list[Piece]) -> Span:
     return Span(offset=offset, size=sum(piece.bytes_of_result for piece in pieces), pieces=tuple(pieces))
-
-
-def _read(tensor: Tensor, piece: Piece, role: str, position: int) -> Read:
-    width = DTYPE_BYTES[tensor.entry.dtype]
-    return Read(
-        file=tensor.file,
-        offset=tensor.entry.start + piece.start * width,
-        length=piece.held(role) * width,
-        position=position,
-    )
-
-
-def _follows(read: Read, before: Read) -> bool:
-    return (
-        read.file == before.file
-        and read.offset == before.offset + before.length
-        and read.position == before.position + before.length
-    )

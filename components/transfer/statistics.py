@@ -1,9 +1,15 @@
 """What the transfer pass measures, tensor by tensor, while the bytes go by."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:  # not when it runs: reports read statistics, and need no numpy for it
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class TensorStatistics(BaseModel):
@@ -57,6 +63,35 @@ class TensorStatistics(BaseModel):
         """Cosine of Δ and M_t − M_s, 0 where either is zero."""
         norms = self.delta_norm * self.gap_norm
         return self.delta_dot_gap / norms if norms else 0.0
+
+
+def add_up(
+    name: str, elements: int, sums: "Sequence[NDArray[np.float64]]", counts: "Sequence[NDArray[np.int64]]"
+) -> TensorStatistics:
+    """Make one tensor's statistics of those of its units.
+
+    Args:
+        name: the tensor's.
+        elements: how many of its elements were computed.
+        sums: rows as `kernel.SUMS` describes them, in any order: they are added exactly and rounded once.
+        counts: rows as `kernel.COUNTS` describes them.
+    """
+    delta, gap, source, dot = (
+        math.fsum(chain.from_iterable(part[:, column].tolist() for part in sums)) for column in range(4)
+    )
+    unchanged, nonfinite, overflowed = (sum(int(part[:, column].sum()) for part in counts) for column in range(3))
+    return TensorStatistics(
+        name=name,
+        elements=elements,
+        delta_squared=delta,
+        gap_squared=gap,
+        source_squared=source,
+        delta_dot_gap=dot,
+        max_abs_delta=max((float(part[:, 4].max(initial=0.0)) for part in sums), default=0.0),
+        unchanged=unchanged,
+        nonfinite=nonfinite,
+        overflowed=overflowed,
+    )
 
 
 def total(name: str, parts: Iterable[TensorStatistics]) -> TensorStatistics:

@@ -32,8 +32,9 @@ from components.store import (
     write_file,
 )
 from components.system import Progress, disk_errors, exclusive_lock, free_bytes, human_bytes, publish, write_durably
-from components.transfer.plan import ROLES, TARGET_BASE, TransferPlan, plan_transfer, refuse_same
+from components.transfer.plan import plan_transfer, refuse_same
 from components.transfer.scale import Scale
+from components.transfer.shards import ROLES, TARGET_BASE, TransferPlan
 from components.transfer.sidecars import sidecar_files
 from components.transfer.statistics import Statistics
 from components.transfer.stream import ShardNote, Stream

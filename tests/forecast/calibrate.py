@@ -25,7 +25,7 @@ from components.forecast.verdict import forecast_by_statistics
 from components.references.save import save_checkpoint
 from components.store.locate import local_copy
 from components.store.store import open_store
-from components.transfer.plan import ROLES
+from components.transfer.shards import ROLES
 from tests.support.tinymodels import read_weights, write_weights
 
 HOT = {"at 4 times the rate": 2e-3, "at 12 times the rate": 6e-3, "at 8 times the rate": 4e-3}

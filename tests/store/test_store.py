@@ -43,7 +43,7 @@ from components.store.s3.manifest import MARK
 from components.store.store import open_store
 from components.system.files import sha256_file
 from components.system.locks import exclusive_lock
-from components.transfer.plan import ROLES
+from components.transfer.shards import ROLES
 from tests.support.fakehub import FakeHub
 from tests.support.stores import checkpoints_in
 from tests.support.tinymodels import make_checkpoint

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from components.errors import BadParameter, Incompatible, OutputConflict
-from components.transfer.plan import LM_HEAD
 from pipelines.cli.transfer import transfer_references
 from tests.support.tinymodels import WORDS, make_checkpoint
 
+LM_HEAD = "lm_head.weight"
 MEMORY = 16 << 20
 TORCH = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float16": torch.float16}
 CODES = {
@@ -87,10 +87,6 @@ def _write_file(path, items):
     path.write_bytes(len(encoded).to_bytes(8, "little") + encoded + data)
 
 
-def pad(tensor, rows):
-    return torch.cat([tensor, torch.zeros(rows - tensor.shape[0], *tensor.shape[1:], dtype=tensor.dtype)])
-
-
 def reference(base, tuned, target, *, scale=1.0, via=torch.bfloat16):
     """method.md: every model loaded in one dtype, float64 arithmetic, one store; what does not change is kept.
 
@@ -103,15 +99,18 @@ def reference(base, tuned, target, *, scale=1.0, via=torch.bfloat16):
             result[name] = tensor
             continue
         s, f, t = (x.to(via) if via else x for x in (base[name], tuned[name], tensor))
-        s, t = pad(s, f.shape[0]) if s.shape != f.shape else s, pad(t, f.shape[0]) if t.shape != f.shape else t.clone()
-        result[name] = t
-        if factor == 0 or bool(((s == f) | (s.isnan() & f.isnan())).all()):
-            continue
-        delta = f.double() - s.double()
-        if factor != 1:
-            delta *= factor
-        t += delta
-        t[t.isnan()] = float("nan")
+        common = min(len(x) for x in (s, f, t)) if s.dim() else None
+        own = [] if s.dim() == 0 else [f[common:], t[max(common, len(f)) :]]
+        s, f, t = (x[:common] if x.dim() else x for x in (s, f, t))
+        t = t.clone()
+        if factor != 0 and not bool(((s == f) | (s.isnan() & f.isnan())).all()):
+            delta = f.double() - s.double()
+            if factor != 1:
+                delta *= factor
+            t += delta
+            t[t.isnan()] = float("nan")
+        # Rows that a base does not have are the fine-tune's, rows that the fine-tune does not have the target's.
+        result[name] = torch.cat([t, *own]) if own else t
     return result
 
 

@@ -21,7 +21,7 @@ from components.system.direct_io import ShardFile
 from components.transfer import stream
 from components.transfer.input_digests import InputDigests
 from components.transfer.kernel import UNIT
-from components.transfer.plan import ROLES
+from components.transfer.shards import ROLES
 from components.transfer.spans import SMALLEST_SPAN, Read
 from tests.transfer.test_against_reference import MEMORY, load, run, world, write_model
 

@@ -52,12 +52,12 @@ def normal(dtype, count, seed):
     return rounded(np.random.default_rng(seed).standard_normal(count), dtype)
 
 
-def compute(mix, source, tuned, target, scale=1.0, *, measured=True):
+def compute(mix, source, tuned, target, scale=1.0):
     """The stored patterns, sums and counts."""
     result = np.full(len(target), 0x55, dtype=PATTERNS[mix[4]])
     units = -(-len(target) // UNIT)
     sums, counts = np.zeros((units, SUMS)), np.zeros((units, COUNTS), np.int64)
-    transfer_kernel(*mix, measured=measured)(source, tuned, target, scale, result, sums, counts)
+    transfer_kernel(*mix)(source, tuned, target, scale, result, sums, counts)
     return result, sums, counts
 
 
@@ -300,24 +300,12 @@ def test_units_do_not_depend_on_what_stands_beside_them():
         assert part_counts.tobytes() == counts[unit].tobytes()
 
 
-def test_unmeasured_is_the_same_result():
-    count = 2 * UNIT + 77
-    values = [normal("BF16", count, seed) for seed in range(3)]
-    values[1][::3] = values[0][::3]
-    result, _, counts = compute(("BF16",) * 5, *values, 1.5)
-    bare, sums, bare_counts = compute(("BF16",) * 5, *values, 1.5, measured=False)
-    assert bare.tobytes() == result.tobytes()
-    assert bare_counts[:, 0].tolist() == counts[:, 0].tolist()
-    assert not sums.any()
-
-
-def test_unmeasured_counts_equal_nans_as_unchanged_too():
+def test_equal_nans_count_as_unchanged():
     """What is kept as it is depends on this count, so the result would not be the same otherwise."""
     nans = np.full(LANES, QUIET_NAN["BF16"], dtype=np.uint16)
     ones = rounded(np.ones(LANES), "BF16")
-    for measured in (True, False):
-        _, _, counts = compute(("BF16",) * 5, nans, nans, ones, measured=measured)
-        assert counts[0, 0] == LANES
+    _, _, counts = compute(("BF16",) * 5, nans, nans, ones)
+    assert counts[0, 0] == LANES
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F16"])

@@ -14,7 +14,7 @@ from components.errors import BadParameter, Incompatible
 from components.system.direct_io import PAGE
 from components.transfer import stream
 from components.transfer.kernel import UNIT
-from components.transfer.plan import ROLES
+from components.transfer.shards import ROLES
 from components.transfer.spans import SMALLEST_SPAN
 from tests.transfer.test_against_reference import MEMORY, assert_equal, bits, load_in_order, reference, run, write_model
 
@@ -193,7 +193,7 @@ def _state(folder):
 
 
 @pytest.mark.parametrize("span", [ONE_UNIT, 3 * ONE_UNIT])
-def test_rows_that_a_vocabulary_grew_by_are_added_to_zero(tmp_path, monkeypatch, span):
+def test_rows_that_a_vocabulary_grew_by_are_the_fine_tunes_own(tmp_path, monkeypatch, span):
     """Whatever else the buffers held before, and although some spans have nothing of the bases."""
     monkeypatch.setattr(stream, "LARGEST_SPAN", span)
     monkeypatch.setattr(stream, "usable_cores", lambda: 1)

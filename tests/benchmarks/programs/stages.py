@@ -61,20 +61,13 @@ class Clock:
         return wrapped
 
 
-class TimedDigest:
-    """A sha256 that is timed; it has what the engine uses of one."""
-
-    def __init__(self, clock: Clock, digest: Any) -> None:
-        self.update = clock.timed("hash the result", digest.update)
-        self.hexdigest = digest.hexdigest
-
-
 def instrument(clock: Clock) -> None:
     """Put timers around the engine's stages."""
     for owner, name, stage in (
-        (stream.Stream, "_work", "other"),
-        (stream.Stream, "_read", "read"),
-        (stream.Stream, "_compute", "compute"),
+        (stream.ShardWriter, "_span", "other"),
+        (stream.ShardWriter, "_read", "read"),
+        (stream.ShardWriter, "_compute", "compute"),
+        (stream.ShardWriter, "_hash", "hash the result"),
         (ShardFile, "__init__", "reserve"),
         (ShardFile, "write", "write"),
         (ShardFile, "finish", "fsync"),
@@ -82,12 +75,7 @@ def instrument(clock: Clock) -> None:
         (InputDigests, "finish", "hash the inputs"),
     ):
         setattr(owner, name, clock.timed(stage, getattr(owner, name)))
-    make_pass, take_turn = stream._Pass, Sequencer.turn
-
-    def timed_pass(**fields: Any) -> Any:
-        made = make_pass(**fields)
-        made.sha256 = TimedDigest(clock, made.sha256)
-        return made
+    take_turn = Sequencer.turn
 
     @contextmanager
     def timed_turn(self: Sequencer, number: int) -> Iterator[None]:
@@ -97,7 +85,6 @@ def instrument(clock: Clock) -> None:
         yield
         turn.__exit__(None, None, None)
 
-    stream._Pass = timed_pass
     Sequencer.turn = timed_turn
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from components.references.save import save_checkpoint
 from components.store.locate import local_copy
 from components.store.store import open_store
-from components.transfer.plan import ROLES
 from components.transfer.scale import parse_scale
+from components.transfer.shards import ROLES
 from components.transfer.transfer import transfer_in_store
 
 

@@ -33,8 +33,8 @@ from components.store import copying
 from components.store.locate import local_copy
 from components.store.store import open_store
 from components.system.direct_io import ShardFile
-from components.transfer.plan import ROLES
 from components.transfer.scale import parse_scale
+from components.transfer.shards import ROLES
 from components.transfer.transfer import transfer_in_store
 from tests.support.faulty_proxy import FaultyProxy, proxy, refusal, running_proxy  # noqa: F401 - fixtures
 from tests.support.minio_server import BUCKET, MinioServer, make_bucket, use_server
