@@ -74,6 +74,15 @@ class TestPage:
             assert (ROOT / name).exists(), name
 
 
+def test_every_function_of_the_ways_is_where_the_page_says():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"((?:`\w+`(?:, | and )?)+) in\s+`((?:components|pipelines)/[\w/]+\.py)`", text)
+    assert len(named) > 20
+    for names, file in named:
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"\b(?:def|class) {name}\b", (ROOT / file).read_text(encoding="utf-8")), (name, file)
+
+
 def command_words():
     groups, commands = {}, set()
     for path, _ in leaves(main, "recycle"):
