@@ -295,7 +295,7 @@ class Bucket:
             marker = str(listed.next_part_number_marker)
 
     def _uploads_after(self, key: str | None, marker: str | None) -> "ListMultipartUploadsResult":
-        prefix = self._key(key) if key else ""
+        prefix = "" if key is None else self._key(key)
         listed = self._ours(client()._list_multipart_uploads(self.name, prefix=prefix, key_marker=marker))
         if listed.is_truncated and listed.next_key_marker and str(listed.next_key_marker) <= (marker or ""):
             raise BadAnswer(f"a list that does not go on after {(marker or '')[:300]!a}")

@@ -301,7 +301,7 @@ class TestSecrets:
         caplog.set_level(logging.DEBUG)
         proxy.fail("status", times=3, skip=5)
         artifact = SimpleNamespace(path=str(tmp_path / "out" / "checkpoint"), metadata={})
-        save_step.python_func(str(make_checkpoint(tmp_path / "model")), "", "base", artifact)
+        save_step.python_func(str(make_checkpoint(tmp_path / "model")), "base", artifact)
         self._nowhere(tmp_path, bucket_store, caplog.text + "".join(capfd.readouterr()) + str(artifact.metadata))
 
     @pytest.mark.parametrize("echo", ["message", "html", "code"])
@@ -319,7 +319,7 @@ class TestSecrets:
         proxy.fail("status", times=1000, body=body.encode(), headers=headers)
         artifact = SimpleNamespace(path=str(tmp_path / "out" / "checkpoint"), metadata={})
         with pytest.raises(RecycleError) as failure:
-            save_step.python_func(str(make_checkpoint(tmp_path / "model")), "", "base", artifact)
+            save_step.python_func(str(make_checkpoint(tmp_path / "model")), "base", artifact)
         proxy.reset()
         monkeypatch.delenv("AWS_SESSION_TOKEN")
         shown = str(failure.value) + repr(failure.value) + caplog.text + "".join(capfd.readouterr())
