@@ -1,6 +1,8 @@
 from .address import tracking_uri as tracking_uri
 from .card import render_model_card as render_model_card
 from .errors import mlflow_errors as mlflow_errors
+from .reading import TrackedRun as TrackedRun
+from .reading import read_children as read_children
 from .registry import NewVersion as NewVersion
 from .registry import register_model as register_model
 from .runs import BROKEN_OFF as BROKEN_OFF

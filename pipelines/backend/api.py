@@ -156,7 +156,8 @@ class Api:
             response = self._call("GET", path)
         except (ServiceUnavailable, BadParameter):
             return None
-        return None if _is_page(response) else str(response.data.decode("utf-8", "replace"))
+        text = str(response.data.decode("utf-8", "replace"))
+        return None if _is_page(response) or _is_error(text) else text
 
     def _health(self) -> dict[str, Any]:
         try:
@@ -303,6 +304,15 @@ def _message(error: kfp_server_api.ApiException) -> str:
     # Where the server is at fault, the detail is a mere "Internal Server Error".
     precise = details[0] if details and error.status < 500 else ""
     return str(precise or document.get("message") or document.get("error_message") or error.reason)
+
+
+def _is_error(text: str) -> bool:
+    """Whether the API answers with an error in place of a log, as it does with status 200."""
+    try:
+        found = json.loads(text) if text.startswith("{") else None
+    except ValueError:
+        return False
+    return isinstance(found, dict) and "error_message" in found
 
 
 def _is_page(response: urllib3.HTTPResponse) -> bool:

@@ -1,8 +1,6 @@
 """The Kubernetes cluster under KFP, as far as a kubeconfig lets us see it: nodes, quotas, what pods wait for."""
 
 import json
-from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import kubernetes
@@ -10,11 +8,8 @@ import urllib3
 from kubernetes.client.exceptions import ApiException
 
 from components.errors import RecycleError
-from pipelines.backend.node_names import step_of_node
 
 TIMEOUT_S = (5, 20)
-STARTING = ("ContainerCreating", "PodInitializing")
-"""What every pod waits for at first."""
 NODE_ID, NODE_NAME = "workflows.argoproj.io/node-id", "workflows.argoproj.io/node-name"
 RUN = "pipeline/runid"
 KFP_SERVICE, KFP_NAMESPACE = "ml-pipeline", "kubeflow"
@@ -45,32 +40,29 @@ class Cluster:
         """All nodes, see `items`."""
         return self.items("/api/v1/nodes")
 
-    def waiting(self, run_id: str) -> Iterator[tuple[str, str]]:
-        """Which steps of a run wait for something that may never come, by their keys, and for what."""
-        with suppress(NotSeen):
-            pods = {pod["metadata"].get("annotations", {}).get(NODE_NAME, ""): pod for pod in self._pods(run_id)}
-            for node, pod in pods.items():
-                reason = _waits_for(pod)
-                if reason:
-                    yield step_of_node(node) or pod["metadata"]["name"], reason
-            for node, reason in self._without_pods(run_id):
-                if node not in pods:
-                    yield step_of_node(node) or node, reason
+    def waiting_pods(self, run_id: str) -> dict[str, str]:
+        """What the pods of a run wait for, by their nodes' whole names, in Kubernetes' words.
 
-    def _without_pods(self, run_id: str) -> Iterator[tuple[str, str]]:
-        """The nodes of a run that wait, and why as far as Argo says: of a used-up quota, which lets it make no pod."""
+        Raises:
+            NotSeen: the cluster does not answer, or does not let us.
+        """
+        found = {_annotation(pod, NODE_NAME) or pod["metadata"]["name"]: _waits_for(pod) for pod in self._pods(run_id)}
+        return {node: message for node, message in found.items() if message}
+
+    def workflow(self, run_id: str) -> dict[str, Any] | None:
+        """The Workflow of a run, None where there is none: it may be gone, or on another cluster.
+
+        Raises:
+            NotSeen: the cluster does not answer, or does not let us.
+        """
         path = f"/apis/argoproj.io/v1alpha1/namespaces/{self._namespace}/workflows"
-        for workflow in self.items(path, labelSelector=f"{RUN}={run_id}"):
-            # Of a workflow with very many nodes this is compressed, and then not read.
-            for node in workflow.get("status", {}).get("nodes", {}).values():
-                if (node.get("type"), node.get("phase")) == ("Pod", "Pending") and node.get("message"):
-                    yield node["name"], node["message"]
+        return next(iter(self.items(path, labelSelector=f"{RUN}={run_id}")), None)
 
     def log(self, run_id: str, node: str) -> str | None:
         """What the pod of a node of a run wrote, None where the pod is gone or cannot be seen."""
         try:
             for pod in self._pods(run_id):
-                if pod["metadata"].get("annotations", {}).get(NODE_ID) == node:
+                if _annotation(pod, NODE_ID) == node:
                     path = f"/api/v1/namespaces/{self._namespace}/pods/{pod['metadata']['name']}/log"
                     return self._get(path, container="main")
         except NotSeen:
@@ -133,17 +125,20 @@ def _not_seen(why: str, host: str) -> NotSeen:
     return NotSeen(f"the cluster at {host} cannot be looked at: {why}", hint="check with `kubectl get nodes`")
 
 
+def _annotation(pod: dict[str, Any], name: str) -> str:
+    return str(pod["metadata"].get("annotations", {}).get(name, ""))
+
+
 def _waits_for(pod: dict[str, Any]) -> str:
+    """Why a pod is pending, in the form that Argo writes it into a node's message; empty where it is not."""
     status = pod["status"]
     if status.get("phase") != "Pending":
         return ""
     for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
         waiting = container.get("state", {}).get("waiting")
-        if waiting and waiting.get("reason") not in STARTING:
-            # A back-off is the same wait in other words.
-            reason = str(waiting.get("reason", "")).replace("ErrImagePull", "ImagePullBackOff")
-            return f"{reason} ({container.get('image', '')})"
+        if waiting:
+            return f"{waiting.get('reason', '')}: image {container.get('image', '')} {waiting.get('message', '')}"
     for condition in status.get("conditions", ()):
         if condition.get("reason") == "Unschedulable":
-            return f"no node takes it: {condition.get('message', '')}"
+            return f"Unschedulable: {condition.get('message', '')}"
     return ""

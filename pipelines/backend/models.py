@@ -76,11 +76,18 @@ class KfpRun(_Said):
     runtime_config: RuntimeConfig = RuntimeConfig()
     run_details: Details = Details()
     state_history: tuple[Change, ...] = ()
+    plugins_output: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen."""
         return self.state in ENDED
+
+    @property
+    def mlflow_run(self) -> str:
+        """The id of the MLflow run that KFP's plugin opened for it, empty where there is none."""
+        entries = self.plugins_output.get("mlflow", {}).get("entries", {})
+        return str(entries.get("root_run_id", {}).get("value", ""))
 
     @property
     def stopped(self) -> bool:
@@ -150,8 +157,11 @@ class RecurringRun(_Said):
         return self.status == "ENABLED"
 
 
+def ended_at(moment: datetime | None) -> datetime | None:
+    """When something ended, None while it runs: KFP and Argo then write the year 1, or 1970."""
+    return None if moment is None or moment < datetime(1971, 1, 1, tzinfo=UTC) else moment
+
+
 def _seconds(start: datetime | None, end: datetime | None) -> float | None:
-    # What has not ended yet ends in the year 1, or in 1970.
-    if start is None or end is None or end < datetime(1971, 1, 1, tzinfo=UTC):
-        return None
-    return max(0.0, (end - start).total_seconds())
+    ended = ended_at(end)
+    return max(0.0, (ended - start).total_seconds()) if start and ended else None

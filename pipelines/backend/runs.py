@@ -12,7 +12,7 @@ from components.errors import BadParameter
 from components.system import text_table
 from pipelines.backend.api import PAGE, Api
 from pipelines.backend.models import KfpRun, Version, VersionReference
-from pipelines.backend.node_names import step_names
+from pipelines.backend.steps import step_names
 from pipelines.backend.uploading import versions
 
 
@@ -96,4 +96,5 @@ def _took(run: KfpRun) -> str:
     seconds = run.seconds if run.ended else (datetime.now(UTC) - run.created_at).total_seconds()
     minutes, rest = divmod(int(seconds or 0), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+    took = f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+    return took if run.ended else f"{took} so far"

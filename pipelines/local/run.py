@@ -44,6 +44,8 @@ class RunResult:
     outcome: dict[str, Any] = field(default_factory=dict)
     """What the steps report: table, passed, reason, report, model, version, aliases, uri."""
     log: str = ""
+    incomplete: str = ""
+    """What is missing here, and where it is; empty where nothing is."""
 
     def lines(self) -> list[str]:
         """The result for people, without the lines that no step reported anything for."""
@@ -66,6 +68,8 @@ class RunResult:
                 f"At that scale: gate {'passed' if verdict['passed'] else 'FAILED'}: {verdict['reason']}",
                 f"            {made['model']} version {made['version']} {_aliases(made)}: {made['uri']}",
             ]
+        if self.incomplete:
+            found.append(f"Not complete: {self.incomplete}.")
         return [*found, f"Took {self.seconds:.0f} s."]
 
     def keep(self, outcome: Mapping[str, Any]) -> None:

@@ -132,14 +132,16 @@ def task(made: PipelineTask, name: str) -> PipelineTask:
     # The store answers by digest, and says when a result is not there any more; KFP's own cache does neither.
     made.set_display_name(name).set_caching_options(False)
     made.set_container_image(resources.image(step))
-    # Argo, as KFP installs it, tries again after an error of the cluster, such as a lost pod, and never after a step's
-    # own failure; steps resume by themselves, so that a second try goes on where the first one was.
+    # Argo, as manifests/kfp sets it up, tries again where a pod was lost or ended from outside, and never after a
+    # step's own failure. Which of the two it is, KFP's set_retry cannot say: the expression is in the workflow
+    # controller's defaults, which Argo merges into each template, whose own limit and back-off win. Steps resume by
+    # themselves, so that a second try goes on where the first one was.
     if settings.retries:
         # From the first try's start; whatever runs then is ended, too. KFP's default is an hour.
         longest = (settings.retries + 1) * settings.timeout_s + RETRYING_S
         made.set_retry(
             num_retries=settings.retries,
-            backoff_duration="60s",
+            backoff_duration="10s",
             backoff_factor=2.0,
             backoff_max_duration=f"{longest}s",
         )

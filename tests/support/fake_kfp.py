@@ -147,7 +147,6 @@ class Step:
 
     log: str | None = None
     state: str = "SUCCEEDED"
-    reused: bool = False
     stuck: bool = False
     """Pending for ever."""
     driver_fails: bool = False
@@ -177,6 +176,8 @@ class FakeKfp(HttpServer):
         self.multi_user = False
         self.is_ui = False
         self.token = ""
+        self.steps_stay_behind = False
+        """Whether the steps' states stay as they were when the run's ends, as where Argo compresses them."""
         self.tries_of_everything = True
         """Whether every node has one for each try, as where Argo's defaults say so for all templates."""
         self.on_tick: Callable[[FakeRun], None] = lambda run: None
@@ -340,8 +341,8 @@ class FakeKfp(HttpServer):
         if run_id not in self.runs:
             raise recorded("unknown run", **{"00000000_0000_0000_0000_000000000000": run_id})
         run = self.runs[run_id]
+        self.on_tick(run)
         if run.ticks >= 0:
-            self.on_tick(run)
             _Progress(self, run).advance()
         return run.document
 
@@ -407,9 +408,12 @@ class _Progress:
         self._kfp, self._run = kfp, run
         self._start = datetime.fromisoformat(run.document["created_at"])
         self._nodes: list[dict] = []
+        self._by_name: dict[str, dict] = {}
 
     def advance(self) -> None:
         run, document = self._run, self._run.document
+        if "finished_at" in document and document["finished_at"] > document["created_at"]:
+            return
         order = list(_in_order(run.spec["root"]["dag"]["tasks"]))
         run.ticks += 1
         if run.ticks == 1:
@@ -422,6 +426,10 @@ class _Progress:
             document["finished_at"] = self._at(10 * run.ticks)
         if run.stopped:
             document["state_history"] = [{"state": "CANCELING"}, {"state": "FAILED"}]
+        if document["state"] != "RUNNING":
+            for node in self._nodes:
+                if node.get("state") in ("PENDING", "RUNNING") and not self._kfp.steps_stay_behind:
+                    node.update(state=document["state"], end_time=document["finished_at"])
         document["run_details"] = {"task_details": [*self._nodes, {"start_time": NOT_YET, "execution_id": "7"}]}
 
     def _write(self, ended: list[str], running: list[str]) -> bool:
@@ -451,10 +459,10 @@ class _Progress:
             self._omitted(root, [key])
             return
         self._node(f"{key}-driver", f"{root}.", "SUCCEEDED", (begin, begin + 2))
-        end = begin + 3 if step.reused else begin + 9
+        end = begin + 9
         name = self._node(key, f"{root}.", step.state, (begin + 3, end))
-        executor = self._node("executor", f"{name}.", "SKIPPED" if step.reused else step.state, (begin + 3, end))
-        if step.log is not None and not step.reused:
+        executor = self._node("executor", f"{name}.", step.state, (begin + 3, end))
+        if step.log is not None:
             self._run.logs[node_id(self._kfp.WORKFLOW, executor)] = step.log
 
     def _omitted(self, root: str, keys: list[str]) -> None:
@@ -468,25 +476,23 @@ class _Progress:
         # A node that is left out is never tried.
         if self._kfp.tries_of_everything and state != "SKIPPED":
             names.append((f"{name}(0)", f"{display}(0)"))
-        for whole, shown in names:
-            self._follows(whole)
-            self._nodes.append(
-                {
-                    "run_id": self._run.document["run_id"],
-                    "task_id": str(uuid.uuid4()),
-                    "display_name": shown,
-                    "state": state,
-                    "start_time": self._at(times[0]),
-                    "end_time": self._at(times[1]) if times[1] is not None else NOT_YET,
-                    "child_tasks": [],
-                }
-            )
+        for number, (whole, shown) in enumerate(names):
+            self._child_of(names[number - 1][0] if number else parent.removesuffix("."), whole)
+            self._by_name[whole] = {
+                "run_id": self._run.document["run_id"],
+                "task_id": str(uuid.uuid4()),
+                "display_name": shown,
+                "state": state,
+                "start_time": self._at(times[0]),
+                "end_time": self._at(times[1]) if times[1] is not None else NOT_YET,
+                "child_tasks": [],
+            }
+            self._nodes.append(self._by_name[whole])
         return names[-1][0]
 
-    def _follows(self, name: str) -> None:
-        # Any node may be the one before it: who follows whom is not what is read.
-        if self._nodes:
-            self._nodes[-1]["child_tasks"].append({"pod_name": node_id(self._kfp.WORKFLOW, name)})
+    def _child_of(self, parent: str, name: str) -> None:
+        if parent in self._by_name:
+            self._by_name[parent]["child_tasks"].append({"pod_name": node_id(self._kfp.WORKFLOW, name)})
 
     def _at(self, seconds: int) -> str:
         return f"{self._start + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%SZ}"
@@ -537,6 +543,7 @@ def kfp(monkeypatch, tmp_path):
     monkeypatch.setattr("pipelines.backend.following.POLL_S", 0.0)
     monkeypatch.setattr("pipelines.backend.following.FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr("pipelines.backend.following.LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr("pipelines.backend.following.LATE_S", 0.5)
     # Most tests compile the same, which takes longer than all the rest of them.
     monkeypatch.setattr("pipelines.backend.compiled", lambda name, made: _compiled_once(name, made.model_dump_json()))
     fake = FakeKfp()

@@ -72,8 +72,15 @@ def workflow(run_id: str, *nodes: tuple[str, str, str]) -> dict:
     """A run's workflow, whose nodes are told by their names, phases and messages."""
     found = {}
     for number, (name, phase, message) in enumerate(nodes):
-        node = {"name": f"recycle-gzmk4(0).root(0).{name}", "type": "Pod", "phase": phase, "message": message}
-        found[f"recycle-gzmk4-{number}"] = node
+        name = f"recycle-gzmk4(0).root(0).{name}"
+        found[f"recycle-gzmk4-{number}"] = {
+            "id": f"recycle-gzmk4-{number}",
+            "name": name,
+            "type": "Pod",
+            "phase": phase,
+            "message": message,
+            "startedAt": "2026-11-23T20:17:00Z",
+        }
     return {
         "metadata": {"name": "recycle-gzmk4", "labels": {"pipeline/runid": run_id}},
         "status": {"nodes": found},

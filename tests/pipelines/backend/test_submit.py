@@ -86,10 +86,6 @@ class TestARunThatGoesWell:
         assert found["outcome"]["passed"] is False
         assert {"step": "transfer", "state": "succeeded", "seconds": 6.0} in found["steps"]
 
-    def test_a_step_that_kfp_took_from_its_cache(self, kfp):
-        kfp.steps = {"transfer": Step(reused=True)}
-        assert "✓ transfer  reused from an earlier run" in recycle("submit", "recycle")
-
     def test_a_run_of_the_real_one_as_it_was(self, kfp):
         output = recycle("runs", "show", kfp.add_recorded_run("succeeded"))
         names = [line.split()[1:] for line in output.splitlines() if "✓" in line]

@@ -104,12 +104,24 @@ class TestWhatPodsWaitFor:
         waiting = {"image": "recycle/runtime:9", "state": {"waiting": {"reason": reason, "message": "not found"}}}
         stuck = lambda run: pod(run, "resolve(0).executor(0)", containerStatuses=[waiting])  # noqa: E731
         output = self.follow(kfp, kubernetes, stuck)
-        assert output.count("… resolve waits: ImagePullBackOff (recycle/runtime:9)") == 1
+        (run,) = kfp.runs
+        line = (
+            "  … resolve waits: its image recycle/runtime:9 cannot be pulled. Push the image, or correct its name with "
+            f"--set registry=…; `recycle runs stop {run}` ends the run\n"
+        )
+        assert output.count(line) == 1
 
     def test_a_pod_that_no_node_takes(self, kfp, kubernetes):
         why = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: cpu"}
         stuck = lambda run: pod(run, "evaluate-2.executor", conditions=[why])  # noqa: E731
-        assert self.follow(kfp, kubernetes, stuck).count("… evaluate recycled waits: no node takes it: 0/1 nodes") == 1
+        output = self.follow(kfp, kubernetes, stuck)
+        assert output.count("… evaluate recycled waits: no node can take it: 0/1 nodes: cpu. Free or add a node") == 1
+
+    def test_a_wait_is_told_again_after_a_while(self, kfp, kubernetes, monkeypatch):
+        monkeypatch.setattr("pipelines.backend.following.REMIND_S", 0.0)
+        why = {"reason": "Unschedulable", "message": "0/1 nodes: cpu"}
+        stuck = lambda run: pod(run, "evaluate-2.executor", conditions=[why])  # noqa: E731
+        assert self.follow(kfp, kubernetes, stuck).count("… evaluate recycled waits: no node can take it") > 1
 
     def test_a_pod_that_only_starts_is_not_worth_a_word(self, kfp, kubernetes):
         waiting = {"state": {"waiting": {"reason": "ContainerCreating"}}}
@@ -117,7 +129,7 @@ class TestWhatPodsWaitFor:
         assert "waits" not in self.follow(kfp, kubernetes, stuck)
 
     def test_a_step_whose_pod_cannot_be_made(self, kfp, kubernetes):
-        why = 'pods "x" is forbidden: exceeded quota: small'
+        why = 'pods "x" is forbidden: exceeded quota: small, requested: cpu=1'
 
         def stuck(run):
             conditions = [{"reason": "Unschedulable", "message": "0/1 nodes: cpu"}]
@@ -133,14 +145,14 @@ class TestWhatPodsWaitFor:
             return pod(run, "evaluate-2.executor", conditions=conditions)
 
         output = self.follow(kfp, kubernetes, stuck)
-        assert output.count(f"… resolve waits: {why}") == 1
+        assert output.count("… resolve waits: the namespace's quota small is used up. Wait until other pods end") == 1
         assert output.count("waits:") == 2
 
     def test_the_cluster_shows_pods_but_no_workflows(self, kfp, kubernetes):
         kubernetes.forbidden = ("workflows",)
         conditions = [{"reason": "Unschedulable", "message": "0/1 nodes: cpu"}]
         stuck = lambda run: pod(run, "resolve.executor", conditions=conditions)  # noqa: E731
-        assert self.follow(kfp, kubernetes, stuck).count("… resolve waits: no node takes it: 0/1 nodes") == 1
+        assert self.follow(kfp, kubernetes, stuck).count("… resolve waits: no node can take it: 0/1 nodes") == 1
 
     def test_the_cluster_does_not_let_us_look(self, kfp, kubernetes):
         kubernetes.forbidden = ("pods",)
