@@ -59,25 +59,16 @@ def pipelines() -> str:
 
 
 def _pipeline(name: str, function: Callable[..., Any]) -> str:
-    description, explained = _docstring(function)
-    defaults = inspect.signature(function).parameters
+    from pipelines.parts import explained_parameters
+
     rows = [
-        (code(key), code(_shown(parameter.default)) or "empty", explained[key]) for key, parameter in defaults.items()
+        (code(each.name), code(_shown(each.default)) or "empty", each.explanation)
+        for each in explained_parameters(function)
     ]
-    return f"## {name}\n\n{description}\n\n{table(('parameter', 'default', 'meaning'), rows)}"
-
-
-def _docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
-    """A Google docstring's text, and its arguments' explanations in one line each."""
-    text, _, arguments = (inspect.getdoc(function) or "").partition("\nArgs:\n")
-    explained: dict[str, str] = {}
-    name = ""
-    for line in arguments.splitlines():
-        if found := re.match(r"    (\w+): (.*)", line):
-            name, explained[found[1]] = found[1], found[2]
-        elif name:
-            explained[name] += " " + line.strip()
-    return text.strip(), explained
+    # How a checkpoint is named stands above, once for all pipelines.
+    paragraphs = (inspect.getdoc(function) or "").partition("\nArgs:\n")[0].strip().split("\n\n")
+    text = "\n\n".join(one for one in paragraphs if not one.startswith("A checkpoint is named as"))
+    return f"## {name}\n\n{text}\n\n{table(('parameter', 'default', 'meaning'), rows)}"
 
 
 def _shown(default: object) -> str:
