@@ -2,8 +2,8 @@
 
 import pytest
 
+import components.demo as demo
 from components.checkpoints.description import verify
-from components.demo import releases
 from components.references.open import open_source
 from tests.support.tinymodels import make_checkpoint
 
@@ -17,7 +17,7 @@ def made(monkeypatch):
         names.append(name)
         make_checkpoint(folder / name, seed=len(names))
 
-    monkeypatch.setattr(releases, "build", build)
+    monkeypatch.setattr(demo, "build", build)
     return names
 
 
