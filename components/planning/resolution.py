@@ -65,6 +65,13 @@ def resolve_transfer(request: TransferRequest, run: Step, plan: Path) -> Resolve
     check_scratch(found.scratch_needed)
     facts = {**found.facts(), "transfer": request.transfer, "suite": request.suite, "recipe": request.recipe}
     _publish(found.markdown(), facts, run, plan)
+    models = {role: facts[role] for role in ("source base", "source fine-tuned", "target base")}
+    moved = f"a fine-tune of {_code(found.source_base)}" if found.tuned_is_planned else _code(found.source_tuned)
+    run.tracker.describe_pipeline(
+        f"Moves {moved} onto {_code(found.target_base)} without training, with λ = {request.scale}, and judges the "
+        f"result on {_code(request.suite)}.",
+        {**models, "scale": request.scale, "dtype": facts["dtype"], "suite": request.suite},
+    )
     run.tracker.pipeline_metrics({"sampled relative gap": found.gap, "forecast": found.forecast.number})
     run.tracker.tags({"forecast": str(found.forecast), "forecast reason": found.forecast.reason})
     run.outcome.update(gap=round(found.gap, 3), warning=found.forecast.warning, notes=found.notes)
@@ -99,11 +106,21 @@ def resolve_bases(request: BasesRequest, run: Step, plan: Path) -> ResolvedBases
     check_scratch(found.scratch_needed)
     facts = {"bases": ", ".join(found.references), "suite": request.suite, "recipe": request.recipe}
     _publish(found.markdown(), {**facts, "scale": str(request.scale), "dtype": request.dtype}, run, plan)
+    run.tracker.describe_pipeline(
+        f"Fine-tunes {', '.join(map(_code, found.references))} and moves the fine-tunes between them, with λ = "
+        f"{request.scale}, judged on {_code(request.suite)}.",
+        {"bases": facts["bases"], "scale": request.scale, "dtype": request.dtype, "suite": request.suite},
+    )
     run.outcome.update(notes=list(found.warnings))
     first = [*found.references, *([""] * LONGEST_CHAIN)][:LONGEST_CHAIN]
     return ResolvedBases(
         found.items, found.pairs, list(request.labels), request.suite, request.recipe, len(found.items), *first
     )
+
+
+def _code(text: str) -> str:
+    """As a code span, in which Markdown shows every sign of a name."""
+    return f"`{text}`"
 
 
 def _publish(page: str, facts: dict[str, str], run: Step, plan: Path) -> None:

@@ -41,15 +41,17 @@ def register(
         card = render_model_card(version)
         Path(model_card.path).write_text(card, encoding="utf-8")
         done = register_model(version, model_name, run.tracker)
-        aliases = ", ".join(done.aliases) or "no alias: another version, which passed the gate, keeps it"
-        run.tracker.params({"model": model_name, "version": done.version, "aliases": aliases})
+        run.tracker.params({"model": model_name, "version": done.version, "aliases": done.aliases_text})
+        registered = f"{model_name} v{done.version}{'' if done.is_new else ' (as before)'}"
+        run.tracker.tags({"registered" if role == "recycled" else f"registered {role}": registered})
         run.tracker.text(card, "README.md" if role == "recycled" else f"README of {role}.md")
         run.tracker.end_pipeline()
         found = {
             "model": model_name,
             "version": done.version,
             "aliases": list(done.aliases),
+            "kept": {alias: kept for alias, kept in done.holders.items() if kept != done.version},
             "uri": version.model.uri,
         }
         run.outcome.update(found if role == "recycled" else {role: found})
-        return done.version, aliases
+        return done.version, done.aliases_text

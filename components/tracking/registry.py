@@ -36,8 +36,26 @@ class Registration:
     """Where a model stands in the registry."""
 
     version: str
-    aliases: tuple[str, ...]
-    """Those of `candidate` and `champion` that lead to it."""
+    is_new: bool
+    """Whether it was registered just now; a run that is repeated finds the version of the first one."""
+    holders: Mapping[str, str]
+    """The version that each of `candidate` and `champion` leads to, as far as they lead to one."""
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Those of `candidate` and `champion` that lead to this version."""
+        return tuple(alias for alias, version in self.holders.items() if version == self.version)
+
+    @property
+    def aliases_text(self) -> str:
+        """Its aliases for people, and who keeps the others."""
+        held = ", ".join(self.aliases)
+        kept = [
+            f"{alias} stays with version {version}"
+            for alias, version in self.holders.items()
+            if version != self.version
+        ]
+        return "; ".join(filter(None, [held, *kept]))
 
 
 def register_model(new: NewVersion, model_name: str, tracker: Tracker) -> Registration:
@@ -54,9 +72,9 @@ def register_model(new: NewVersion, model_name: str, tracker: Tracker) -> Regist
     Raises:
         ServiceUnavailable: MLflow does not answer, or refuses.
     """
-    run_id = tracker.parent_id or tracker.run_id
+    run_id = tracker.root_id or tracker.run_id
     with mlflow_errors():
-        version = _find_or_create(tracker, new, model_name, run_id)
+        version, is_new = _find_or_create(tracker, new, model_name, run_id)
         holders = _holders(tracker, model_name)
         moved = aliases_to_move(
             int(version),
@@ -68,8 +86,8 @@ def register_model(new: NewVersion, model_name: str, tracker: Tracker) -> Regist
         for alias in moved:
             tracker.client.set_registered_model_alias(model_name, alias, version)
         held = _holders(tracker, model_name)
-    aliases = tuple(alias for alias in (CANDIDATE, CHAMPION) if held.get(alias) == int(version))
-    return Registration(version=version, aliases=aliases)
+    ours = {alias: str(held[alias]) for alias in (CANDIDATE, CHAMPION) if alias in held}
+    return Registration(version=version, is_new=is_new, holders=ours)
 
 
 def version_tags(new: NewVersion) -> dict[str, str]:
@@ -129,11 +147,12 @@ def _has_passed(tracker: Tracker, model_name: str, version: int | None, run_id: 
     return found.run_id == run_id and found.tags.get(GATE_TAG) == "passed"
 
 
-def _find_or_create(tracker: Tracker, new: NewVersion, model_name: str, run_id: str) -> str:
+def _find_or_create(tracker: Tracker, new: NewVersion, model_name: str, run_id: str) -> tuple[str, bool]:
+    """The version, and whether it was made just now."""
     tags = version_tags(new)
     for version in tracker.client.search_model_versions(f"name='{model_name}'"):
         if all(version.tags.get(key) == value for key, value in tags.items()):
-            return str(version.version)
+            return str(version.version), False
     import mlflow
 
     external = mlflow.create_external_model(
@@ -155,4 +174,4 @@ def _find_or_create(tracker: Tracker, new: NewVersion, model_name: str, run_id: 
         description=f"Made by fine-tuning transfer; its model card is the run's README.md. {new.reason}",
         model_id=external.model_id,
     )
-    return str(created.version)
+    return str(created.version), True

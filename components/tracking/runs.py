@@ -21,11 +21,13 @@ from components.tracking.errors import exists_already, mlflow_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 EXPERIMENT = "recycle"
 RUN_TAG = "recycle.run_id"
 STEP_TAG = "recycle.step"
 PARENT_TAG = "mlflow.parentRunId"
+DESCRIPTION_TAG = "mlflow.note.content"
 FAILURE_TAG = "failure"
 BROKEN_OFF = ("FAILED", "KILLED")
 LONGEST_PARAM = 6000
@@ -42,8 +44,9 @@ class Tracker:
 
     client: "MlflowClient"
     run_id: str
-    parent_id: str
-    """The pipeline run's, empty where there is none."""
+    root_id: str
+    """The pipeline run's, however deep the step lies in conditions, loops and nested pipelines; empty where there is
+    none."""
     owned: bool
     """Whether these runs were opened here and so are closed here; KFP's plugin closes its own."""
 
@@ -71,30 +74,53 @@ class Tracker:
             logger.warning("metrics of step %d did not reach MLflow: %s", step, without_passwords(str(error)))
 
     def text(self, content: str, path: str) -> None:
-        """Log a document as an artifact of the step and, where there is one, of the parent run."""
+        """Log a document as an artifact of the step and, where there is one, of the pipeline run."""
         with mlflow_errors():
-            for run_id in filter(None, (self.run_id, self.parent_id)):
+            for run_id in filter(None, (self.run_id, self.root_id)):
                 self.client.log_text(run_id, content, path)
+
+    def describe_pipeline(self, text: str, values: Mapping[str, object]) -> None:
+        """Say what the pipeline run is about.
+
+        Args:
+            text: its description, in Markdown.
+            values: parameters that runs are told apart by; one that has another value already becomes a tag.
+        """
+        run_id = self.root_id or self.run_id
+        with mlflow_errors():
+            self.client.set_tag(run_id, DESCRIPTION_TAG, text)
+            logged = self.client.get_run(run_id).data.params
+            for key, value in values.items():
+                cut = str(value)[:LONGEST_PARAM]
+                if logged.get(key, cut) == cut:
+                    self.client.log_param(run_id, key, cut)
+                else:
+                    self.client.set_tag(run_id, key, cut)
+
+    def name_pipeline(self, name: str) -> None:
+        """Give the pipeline run a name that says what came of it."""
+        with mlflow_errors():
+            self.client.update_run(self.root_id or self.run_id, name=name)
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Tag the pipeline run, which is where people look."""
         with mlflow_errors():
             for key, value in values.items():
-                self.client.set_tag(self.parent_id or self.run_id, key, value)
+                self.client.set_tag(self.root_id or self.run_id, key, value)
 
     def pipeline_metrics(self, values: Mapping[str, float]) -> None:
         """Log the metrics that a pipeline run is compared by."""
         with mlflow_errors():
             for key, value in values.items():
-                self.client.log_metric(self.parent_id or self.run_id, key, value)
+                self.client.log_metric(self.root_id or self.run_id, key, value)
 
     def end_pipeline(self) -> None:
         """Mark the pipeline run finished, whatever failed at first."""
         with mlflow_errors():
-            if self.parent_id and FAILURE_TAG in self.client.get_run(self.parent_id).data.tags:
-                self.client.delete_tag(self.parent_id, FAILURE_TAG)
+            if self.root_id and FAILURE_TAG in self.client.get_run(self.root_id).data.tags:
+                self.client.delete_tag(self.root_id, FAILURE_TAG)
             if self.owned:
-                self.client.set_terminated(self.parent_id, "FINISHED")
+                self.client.set_terminated(self.root_id, "FINISHED")
 
 
 @contextmanager
@@ -166,13 +192,26 @@ def _open(step: str) -> Tracker:
     with mlflow_errors():
         given = os.environ.get("MLFLOW_RUN_ID")
         if given:
-            parent = client.get_run(given).data.tags.get(PARENT_TAG, "")
-            return Tracker(client=client, run_id=given, parent_id=parent, owned=False)
+            run = client.get_run(given)
+            if run.info.run_name != step:
+                client.update_run(given, name=step)  # the plugin calls it by its component, such as evaluate-3
+            return Tracker(client=client, run_id=given, root_id=_root_of(client, run), owned=False)
         experiment = _experiment(client, embedded)
         parent = _find_or_create(client, experiment, {RUN_TAG: settings.run_id()}, name=settings.run_id() or "recycle")
         tags = {PARENT_TAG: parent, STEP_TAG: step}
-        run = _find_or_create(client, experiment, tags, name=step)
-        return Tracker(client=client, run_id=run, parent_id=parent, owned=True)
+        run_id = _find_or_create(client, experiment, tags, name=step)
+        return Tracker(client=client, run_id=run_id, root_id=parent, owned=True)
+
+
+def _root_of(client: "MlflowClient", run: "Run") -> str:
+    """The pipeline's run above a step's; KFP's plugin opens one for each condition, loop and nested pipeline between.
+
+    Empty where nothing is above it.
+    """
+    root = ""
+    while above := run.data.tags.get(PARENT_TAG):
+        root, run = above, client.get_run(above)
+    return root
 
 
 def _experiment(client: "MlflowClient", embedded: bool) -> str:
@@ -207,7 +246,7 @@ def _reopen(tracker: Tracker) -> None:
     A step that is tried for the first time opens nothing: where another has failed, branches beside it go on.
     """
     with mlflow_errors():
-        runs = [tracker.client.get_run(run_id) for run_id in filter(None, (tracker.run_id, tracker.parent_id))]
+        runs = [tracker.client.get_run(run_id) for run_id in filter(None, (tracker.run_id, tracker.root_id))]
         failure = runs[0].data.tags.get(FAILURE_TAG)
         if failure is None and runs[0].info.status not in BROKEN_OFF:
             return
@@ -223,12 +262,12 @@ def _reopen(tracker: Tracker) -> None:
 def _close(tracker: Tracker, status: str, failure: str = "") -> None:
     try:
         if failure:
-            for run_id in filter(None, (tracker.run_id, tracker.parent_id)):
+            for run_id in filter(None, (tracker.run_id, tracker.root_id)):
                 _tag_failure(tracker.client, run_id, failure)
         if tracker.owned:
             tracker.client.set_terminated(tracker.run_id, status)
         if tracker.owned and status != "FINISHED":
-            tracker.client.set_terminated(tracker.parent_id, status)
+            tracker.client.set_terminated(tracker.root_id, status)
     except Exception as error:
         logger.warning("MLflow was not told that the step is %s: %s", status.lower(), without_passwords(str(error)))
 

@@ -122,7 +122,7 @@ def find_new_release(request: WatchRequest, run: Step, page: str) -> NewRelease:
         judge=lambda reference: judge(reference, subject, store),
         retry_after_s=retry_after_s,
     )
-    this = PipelineRun(id=settings.run_id(), tracked=run.tracker.parent_id)
+    this = PipelineRun(id=settings.run_id(), tracked=run.tracker.root_id)
     found = poll(store, watched, this, lambda release: outcome_in_mlflow(run.tracker, release), int(time.time()))
     _tell(found, run, request.releases, page)
     taken = found.ledger.releases.get(found.taken)
@@ -143,6 +143,7 @@ def _tell(found: PollResult, run: Step, releases: str, page: str) -> None:
     Path(page).write_text(content, encoding="utf-8")
     run.tracker.text(content, "releases.md")
     run.tracker.tags({"watch": releases, "release": taken.name if taken else "nothing new"})
+    run.tracker.name_pipeline(f"watch: recycling onto {taken.name}" if taken else "watch: nothing new")
     problem = notify(found.events, releases=releases, run=settings.run_id()) if found.events else ""
     events = [f"{one['release']}: {one['happened']}, {one['reason']}" for one in found.events]
     skipped = [f"not looked at: {one}" for one in found.skipped]

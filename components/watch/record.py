@@ -51,7 +51,7 @@ def record_recycled(run: Step, recycled: Recycled, *, releases: str, ledger: str
                 "status": "done",
                 "since": int(time.time()),
                 "run": settings.run_id(),
-                "tracked": run.tracker.parent_id,
+                "tracked": run.tracker.root_id,
                 "retry_at": 0,
                 "reason": short(recycled.reason),
                 "passed": recycled.passed,
@@ -63,6 +63,7 @@ def record_recycled(run: Step, recycled: Recycled, *, releases: str, ledger: str
     after = change(open_store(), ledger, step)
     name = after.releases[digest].name if after else target.name
     run.tracker.tags({"recycled release": name})
+    run.tracker.name_pipeline(f"watch: recycled onto {name}")
     event = {
         "release": name,
         "happened": "recycled",

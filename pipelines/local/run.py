@@ -85,7 +85,8 @@ class RunResult:
 
 def _aliases(registered: Mapping[str, Any]) -> str:
     aliases = registered["aliases"]
-    return f"as {', '.join(aliases)}" if aliases else "without an alias"
+    kept = [f"{alias} stays with version {version}" for alias, version in registered.get("kept", {}).items()]
+    return "; ".join([f"as {', '.join(aliases)}" if aliases else "without an alias", *kept])
 
 
 def _watched(watch: Mapping[str, Any], recorded: str) -> str:

@@ -99,7 +99,7 @@ def pass_time(monkeypatch):
 
 
 def run_of(watched):
-    return watched.tracker.client.get_run(watched.tracker.parent_id)
+    return watched.tracker.client.get_run(watched.tracker.root_id)
 
 
 def test_from_nothing_to_a_release_that_is_done(world, watch, record, webhook_server, tmp_path):
@@ -186,10 +186,10 @@ def test_an_attempt_whose_run_in_mlflow_is_over_is_told_with_its_reason(world, w
     near(world / "base", world / "releases/r1", seed=10)
     first = watch("run 1")
     if status:
-        first.tracker.client.set_terminated(first.tracker.parent_id, status)
-        first.tracker.client.set_tag(first.tracker.parent_id, "failure", "evaluate: no memory left")
+        first.tracker.client.set_terminated(first.tracker.root_id, status)
+        first.tracker.client.set_tag(first.tracker.root_id, "failure", "evaluate: no memory left")
     else:
-        first.tracker.client.delete_run(first.tracker.parent_id)
+        first.tracker.client.delete_run(first.tracker.root_id)
     pass_time(RETRYING_S + 5)
     second = watch("run 2")
     events = second.outcome["watch"]["events"]
@@ -200,7 +200,7 @@ def test_an_attempt_whose_run_in_mlflow_is_over_is_told_with_its_reason(world, w
 def test_one_that_was_killed_is_told_without_a_reason_of_its_own(world, watch, pass_time):
     near(world / "base", world / "releases/r1", seed=10)
     first = watch("run 1")
-    first.tracker.client.set_terminated(first.tracker.parent_id, "KILLED")
+    first.tracker.client.set_terminated(first.tracker.root_id, "KILLED")
     pass_time(RETRYING_S + 5)
     assert "KILLED" in watch("run 2").outcome["watch"]["events"][0]["reason"]
 
@@ -211,7 +211,7 @@ def test_one_that_broke_off_just_after_it_began_may_be_tried_again_by_the_cluste
 ):
     near(world / "base", world / "releases/r1", seed=10)
     first = watch("run 1")
-    first.tracker.client.set_terminated(first.tracker.parent_id, status)
+    first.tracker.client.set_terminated(first.tracker.root_id, status)
     pass_time(RETRYING_S - 60)
     found = watch("run 2").outcome["watch"]
     assert (found["events"], found["counts"], webhook_server.bodies) == ([], {"running": 1}, [])
@@ -221,7 +221,7 @@ def test_one_that_was_killed_a_moment_ago_may_be_tried_again_by_the_cluster(worl
     near(world / "base", world / "releases/r1", seed=10)
     first = watch("run 1")
     killed = (time.time() + 3 * 3_600) * 1000
-    first.tracker.client.set_terminated(first.tracker.parent_id, "KILLED", end_time=int(killed))
+    first.tracker.client.set_terminated(first.tracker.root_id, "KILLED", end_time=int(killed))
     pass_time(3 * 3_600 + RETRYING_S - 60)
     assert watch("run 2").outcome["watch"]["counts"] == {"running": 1}
     pass_time(3 * 3_600 + RETRYING_S + 5)

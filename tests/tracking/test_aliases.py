@@ -44,7 +44,9 @@ def test_one_that_comes_late_gets_none_that_another_has(registered):
     done, aliases = registered("b", "kept", keeps_aliases=True)
     assert (done.version, done.aliases) == ("2", ())
     assert aliases == {"candidate": "1", "champion": "1"}
+    assert (done.is_new, done.aliases_text) == (True, "candidate stays with version 1; champion stays with version 1")
     again, aliases = registered("a", "kept", keeps_aliases=True)
+    assert (again.is_new, again.aliases_text) == (False, "candidate, champion")
     assert (again.version, again.aliases) == ("1", ("candidate", "champion"))
 
 

@@ -104,6 +104,28 @@ def test_under_kfps_plugin_its_run_is_used_and_its_parameters_are_left_to_it(hom
     assert {client.get_run(run).info.status for run in (parent, child)} == {"RUNNING"}
 
 
+def test_what_a_step_in_a_condition_of_a_nested_pipeline_tells_goes_to_the_pipelines_own_run(home, monkeypatch):
+    nested, root = plugin_runs(home)
+    client = connect_mlflow()
+    experiment = client.get_run(root).info.experiment_id
+    condition = client.create_run(experiment, tags={"mlflow.parentRunId": nested}).info.run_id
+    task = client.create_run(experiment, tags={"mlflow.parentRunId": condition}).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", task)
+    with track("compare at the chosen scale") as tracker:
+        assert tracker.root_id == root
+        tracker.pipeline_metrics({"gain": 0.1})
+        tracker.tags({"gate": "passed"})
+        tracker.describe_pipeline("Moves `a_b` onto `c_d`.", {"scale": 1})
+        tracker.name_pipeline("watch: nothing new")
+    found = client.get_run(root)
+    assert found.data.metrics == {"gain": 0.1}
+    assert found.data.params == {"scale": "1"}
+    assert (found.data.tags["gate"], found.data.tags["mlflow.note.content"]) == ("passed", "Moves `a_b` onto `c_d`.")
+    assert found.info.run_name == "watch: nothing new"
+    assert client.get_run(task).info.run_name == "compare at the chosen scale"
+    assert all(not client.get_run(run).data.metrics for run in (nested, condition, task))
+
+
 def fail(step, problem="λ is 7"):
     fresh()
     with pytest.raises(BadParameter), track(step):
