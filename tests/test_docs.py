@@ -157,3 +157,29 @@ class TestJson:
     def test_families(self):
         for family in self.printed("families").values():
             assert family.keys() == self.listed("families")
+
+
+@pytest.mark.parametrize("page", [README, ROOT / "docs" / "getting-started.md"], ids=lambda page: page.name)
+def test_commands_print_what_the_walk_shows(page, tmp_path):
+    """The labels and sentences; the figures are of other models."""
+    for seed, name in enumerate(("base-1.0", "people-1.0", "base-1.1")):
+        make_checkpoint(tmp_path / name, seed=seed)
+    shown = page.read_text(encoding="utf-8").partition("$ recycle plan")[2].partition("$ recycle run")[0]
+    shown = re.sub(r"^```.*?^```console$", "", shown, flags=re.MULTILINE | re.DOTALL)
+    printed = ""
+    for command in (("plan", 3), ("transfer", 4), ("verify", -1)):
+        places = [tmp_path / name for name in ("base-1.0", "people-1.0", "base-1.1", "people-1.1")]
+        chosen = places[: command[1]] if command[1] > 0 else places[-1:]
+        result = CliRunner().invoke(main, [command[0], *map(str, chosen)], catch_exceptions=False)
+        assert result.exit_code == 0
+        printed += result.output
+    labels = {label(line) for line in printed.splitlines()}
+    lines = [line for line in shown.splitlines()[1:] if line.strip() and not line.startswith(("$", "`"))]
+    assert not [line for line in lines if label(line) not in labels]
+
+
+def label(line):
+    """A line without its figures: the words before two spaces, or all of it without paths and digests."""
+    if line.startswith("  "):
+        return re.split(r" {2,}", line.strip())[0]
+    return re.sub(r"\S*(?:/|\d)\S*", "", line).replace("people-1.1", "").strip()
