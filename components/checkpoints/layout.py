@@ -10,7 +10,8 @@ from components.checkpoints.damage import loaders_do_without, missing_shards, re
 from components.checkpoints.files import SourceFile, check_path
 from components.checkpoints.header import Header, TensorEntry, read_header
 from components.checkpoints.source import Source
-from components.checkpoints.tokenizer import Vocabulary, parse_vocabulary
+from components.checkpoints.tokenizer import Vocabulary
+from components.checkpoints.vocabularies import read_vocabulary
 from components.errors import BadCheckpoint
 
 INDEX = "model.safetensors.index.json"
@@ -36,7 +37,7 @@ class Layout:
     headers: dict[str, Header]
     """By weight file, in the checkpoint's own order."""
     vocabulary: Vocabulary | None
-    """None where there is no tokenizer.json."""
+    """None where there is no file that holds one and can be read."""
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
@@ -110,9 +111,7 @@ def read_layout(source: Source) -> Layout:
         _check_index(source, headers, promised)
     if "tokenizer_config.json" in files:
         read_object(source, "tokenizer_config.json")
-    vocabulary = None
-    if "tokenizer.json" in files:
-        vocabulary = parse_vocabulary(source.read("tokenizer.json"), f"{source.reference}: tokenizer.json")
+    vocabulary = read_vocabulary(source.read, files, source.reference)
     ours = [file for path, file in files.items() if path in headers or not path.endswith(".safetensors")]
     if SINGLE in headers:
         ours = [file for file in ours if file.path != INDEX]

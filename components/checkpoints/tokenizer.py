@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 
 from components.errors import BadCheckpoint
 
+TEXT = "text"
+"""The form of tokenizer.json, vocab.json and SentencePiece."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
@@ -18,6 +21,8 @@ class Vocabulary:
     """Control tokens put on top: fine-tunes rename the reserved ones and append their own."""
     merges: str
     """Digest over the merge rules, empty for tokenizers without any."""
+    form: str
+    """How tokens are spelled: two vocabularies of different forms cannot be compared."""
 
     @property
     def size(self) -> int:
@@ -57,6 +62,7 @@ def parse_vocabulary(raw: bytes, where: str) -> Vocabulary:
         ordinary={index: token for index, token in by_id.items() if index not in added},
         added=added,
         merges=hashlib.sha256("\n".join(merges).encode()).hexdigest() if merges else "",
+        form=TEXT,
     )
 
 
@@ -81,6 +87,8 @@ def compare_vocabularies(one: Vocabulary, other: Vocabulary, *, rows: int | None
     `<|eom_id|>`) or from a base to its instruct model. An ordinary token that moved is not: rows would be added up
     that stand for different text.
     """
+    if one.form != other.form:
+        return Disagreement(blocking="", note=f"their vocabularies ({one.form}, {other.form}) cannot be compared")
     one, other = _below(one, rows), _below(other, rows)
     shared = one.ordinary.keys() & other.ordinary.keys()
     moved = sorted(index for index in shared if one.ordinary[index] != other.ordinary[index])

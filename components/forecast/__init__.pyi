@@ -1,3 +1,5 @@
+from .belonging import Belonging as Belonging
+from .belonging import sample_belonging as sample_belonging
 from .gap import sampled_relative_gap as sampled_relative_gap
 from .measure import forecast_in_store as forecast_in_store
 from .measure import record as record

@@ -55,10 +55,11 @@ def _sample(layout: Layout, name: str) -> Floats:
     count = min(SAMPLED_ELEMENTS, tensor.entry.elements)
     start = tensor.entry.start + (tensor.entry.elements - count) // 2 * width
     raw = layout.source.read(tensor.file, start, count * width)
-    return _widen(np.frombuffer(raw, dtype=np.uint8), tensor.entry.dtype)
+    return widen(np.frombuffer(raw, dtype=np.uint8), tensor.entry.dtype)
 
 
-def _widen(raw: NDArray[np.uint8], dtype: str) -> Floats:
+def widen(raw: NDArray[np.uint8], dtype: str) -> Floats:
+    """Bytes of a float dtype, as safetensors spells it, as float64."""
     if dtype == "BF16":
         return (raw.view("<u2").astype(np.uint32) << 16).view(np.float32).astype(np.float64)
     values: Floats = raw.view({"F16": "<f2", "F32": "<f4"}[dtype]).astype(np.float64)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from components.forecast.belonging import Belonging
 from components.transfer import TensorStatistics, total
 
 Verdict = Literal["likely", "unsure", "unlikely"]
@@ -95,13 +96,14 @@ class Forecast(BaseModel):
         return f"{self.verdict} ({self.measure} {self.number:.2f})"
 
 
-def forecast_by_gap(gap: float) -> Forecast:
+def forecast_by_gap(gap: float, against: Iterable[str] = ()) -> Forecast:
     """What the distance of the bases says by itself.
 
     Args:
         gap: ‖M_t − M_s‖ / ‖M_s‖.
+        against: what else speaks against the transfer (see `components.forecast.belonging`), in sentences.
     """
-    return _forecast(gap, [_by_gap(gap)])
+    return _forecast(gap, [_by_gap(gap), *(("unlikely", sentence) for sentence in against)])
 
 
 def forecast_by_statistics(
@@ -118,7 +120,7 @@ def forecast_by_statistics(
     gap = total("matrices", filter(_is_matrix, tensors)).relative_gap
     connectivity = line.connectivity if line else None
     connected = connectivity is not None and connectivity >= CONNECTED
-    findings = [_by_gap(gap, connected=connected), _by_update(total("model", tensors))]
+    findings = [_by_gap(gap, connected=connected), *_by_update(tensors)]
     if line and connectivity is None:
         why_not_measured = "the bases know hardly more of their own text than chance does"
     if line and connectivity is not None:
@@ -168,10 +170,22 @@ def _by_gap(gap: float, *, connected: bool = False) -> tuple[Verdict, str]:
     return "likely", f"The two bases are close: their relative gap ‖M_t − M_s‖/‖M_s‖ is {gap:.2f}."
 
 
-def _by_update(model: TensorStatistics) -> tuple[Verdict, str]:
-    if not model.delta_squared:
-        return "unlikely", "The source fine-tuned model equals its base: the transfer added nothing."
-    return "likely", ""
+def _by_update(tensors: tuple[TensorStatistics, ...]) -> list[tuple[Verdict, str]]:
+    """What the three models' distances say, over all of their weights."""
+    if not any(tensor.delta_squared for tensor in tensors):
+        return [("unlikely", "The source fine-tuned model equals its base: the transfer added nothing.")]
+    model = total("matrices", filter(_is_matrix, tensors))
+    # ‖FT − M_t‖² = ‖Δ − (M_t − M_s)‖²
+    to_target = math.sqrt(max(0.0, model.delta_squared + model.gap_squared - 2 * model.delta_dot_gap))
+    norm = math.sqrt(model.source_squared) or 1.0
+    broken = [tensor.name for tensor in tensors if tensor.nonfinite]
+    found = Belonging(
+        update=model.delta_norm / norm,
+        to_target=to_target / norm,
+        gap=model.gap_norm / norm,
+        nonfinite={"three checkpoints": (broken[0], sum(tensor.nonfinite for tensor in tensors))} if broken else {},
+    )
+    return [("unlikely", sentence) for sentence in found.findings()] or [("likely", "")]
 
 
 def _by_line(barrier: float, connectivity: float) -> tuple[Verdict, str]:

@@ -44,6 +44,7 @@ def compare_models(
     *,
     tolerance: float = DEFAULT_TOLERANCE,
     first: Evaluation | None = None,
+    nonfinite: int = 0,
 ) -> Comparison:
     """Compare the recycled model with every other one, and decide whether it passes the gate.
 
@@ -52,6 +53,7 @@ def compare_models(
             fine-tuned model.
         tolerance: how far below the source fine-tuned model the recycled one may score, in score units.
         first: of the model at the scale that was set, where the recycled one has another.
+        nonfinite: weights of the recycled model that are NaN or infinite.
 
     Raises:
         BadParameter: a needed model is missing, the models did not answer the same questions, or the tolerance is
@@ -81,5 +83,6 @@ def compare_models(
             against_rival=differences[Role.SOURCE_TUNED][0],
             tolerance=tolerance,
             against_first=difference(recycled, first).mean if first else None,
+            nonfinite=nonfinite,
         ),
     )

@@ -39,6 +39,7 @@ def decide_gate(
     against_first: Estimate | None = None,
     candidate: str = "recycled model",
     rival: str = "source fine-tuned model",
+    nonfinite: int = 0,
 ) -> GateDecision:
     """Judge a model by its mean score over the suite's tasks.
 
@@ -49,9 +50,12 @@ def decide_gate(
         against_first: recycled − recycled at the scale that was set, where another scale was chosen; at least 0.
         candidate: what the judged model is called in sentences.
         rival: what the other one is called in them.
+        nonfinite: weights of the judged model that are NaN or infinite. Its scores then say nothing: of answers that
+            are all NaN, a harness takes the first.
     """
     checks = [_better_than_base(against_base), _keeps_up(against_rival, tolerance, rival)]
     checks += [_is_no_worse(against_first)] if against_first else []
+    checks += [_has_no_numbers(nonfinite)] if nonfinite else []
     failed = [check for check in checks if not check.passed]
     reason = f"The {candidate} {' and '.join(check.finding for check in failed or checks)}."
     return GateDecision(passed=not failed, reason=reason, checks=tuple(checks))
@@ -87,6 +91,11 @@ def _is_no_worse(found: Estimate) -> GateCheck:
         passed=found.value >= -ROUNDING,
         finding=f"scores {_amount(found.value)} {side} the one at the scale that was set",
     )
+
+
+def _has_no_numbers(nonfinite: int) -> GateCheck:
+    finding = f"has {nonfinite:,} weights that are NaN or infinite, so that its scores say nothing"
+    return GateCheck(name="Has finite weights", passed=False, finding=finding)
 
 
 def _amount(value: float) -> str:

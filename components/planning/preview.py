@@ -8,7 +8,7 @@ from itertools import pairwise, permutations
 
 from components import settings
 from components.checkpoints import Layout, read_layout
-from components.forecast import Forecast, forecast_by_gap, sampled_relative_gap
+from components.forecast import Belonging, Forecast, forecast_by_gap, sample_belonging, sampled_relative_gap
 from components.planning.request import BasesRequest, TransferRequest
 from components.planning.scratch import scratch_needed
 from components.references import open_source
@@ -24,6 +24,8 @@ class TransferPreview:
     plan: TransferPlan
     gap: float
     """‖M_t − M_s‖/‖M_s‖, sampled."""
+    belonging: Belonging | None
+    """How far apart the three are, sampled; None while the fine-tuned model is still to be made."""
 
     @property
     def tuned_is_planned(self) -> bool:
@@ -52,8 +54,8 @@ class TransferPreview:
 
     @property
     def forecast(self) -> Forecast:
-        """Whether it will transfer, as far as a sample of the bases tells."""
-        return forecast_by_gap(self.gap)
+        """Whether it will transfer, as far as a sample of the three tells."""
+        return forecast_by_gap(self.gap, self.belonging.findings() if self.belonging else ())
 
     @property
     def scratch_needed(self) -> dict[str, int]:
@@ -78,7 +80,8 @@ class TransferPreview:
             "disk": f"{human_bytes(plan.bytes_to_read + plan.bytes_to_write)} in the store",
             "scratch": _scratch(self.scratch_needed),
         }
-        warned = {"WARNING": self.forecast.warning} if self.forecast.warning else {}
+        warnings = [text for text in (self.forecast.warning, *plan.warnings) if text]
+        warned = {"WARNING" if number == 1 else f"WARNING {number}": text for number, text in enumerate(warnings, 1)}
         return warned | facts | {f"note {number}": note for number, note in enumerate(self.notes, start=1)}
 
     def markdown(self) -> str:
@@ -162,7 +165,12 @@ def preview_transfer(request: TransferRequest) -> TransferPreview:
     plan = plan_transfer(
         source_base=source, source_tuned=tuned, target_base=target, scale=request.scale, dtype=request.dtype
     )
-    return TransferPreview(request=request, plan=plan, gap=sampled_relative_gap(source, target))
+    return TransferPreview(
+        request=request,
+        plan=plan,
+        gap=sampled_relative_gap(source, target),
+        belonging=sample_belonging(plan) if request.source_tuned else None,
+    )
 
 
 def preview_bases(request: BasesRequest) -> BasesPreview:

@@ -8,23 +8,27 @@ from urllib.parse import unquote
 from components.checkpoints import MANIFEST, Checkpoint, Source
 from components.errors import BadReference
 from components.references.family import on_hub, release_at
+from components.references.hub_cache import cached_source, is_offline
 from components.s3 import Bucket
 from components.sources import FolderSource, S3Source
 from components.store import open_checkpoint
 from components.system import without_passwords
 
 DEMO_PREFIX = "demo:"
+HUB_PREFIX = "hub:"
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 
 
 def open_source(reference: str) -> Source:
     """Open the checkpoint that `reference` names.
 
-    A path that exists wins over a release or a hub repository of the same spelling.
+    A path that exists wins over a release or a hub repository of the same spelling, unless `hub:` stands before it.
+    Spaces and line ends around a name, which pasting leaves there, are no part of it.
 
     Raises:
         BadReference: it names nothing that can be found.
     """
+    reference = reference.strip()
     if reference.startswith(DEMO_PREFIX):
         from components.references.demo import demo_source
 
@@ -35,9 +39,16 @@ def open_source(reference: str) -> Source:
         from components.references.mlflow_model import registered_uri
 
         return open_source(registered_uri(reference))
-    found = _on_this_machine(reference)
+    insists = reference.startswith(HUB_PREFIX)
+    reference = reference.removeprefix(HUB_PREFIX)
+    found = None if insists else _on_this_machine(reference)
     if found is not None:
         return found
+    if not insists and _is_below_a_folder(reference):
+        raise BadReference(
+            f"there is no folder {reference} in {Path.cwd()}",
+            hint=f"check the path; write hub:{reference} for the hub's repository of that name",
+        )
     named = _hub_source(reference)
     if named is not None:
         return named
@@ -54,12 +65,22 @@ def _hub_source(reference: str) -> Source | None:
     found = on_hub(reference)
     if found is not None:
         name, release, place = found
+        if is_offline():
+            return cached_source(place)
         # A pinned release is opened by its commit; the revision is still what the name stands for.
         return replace(HubSource.open(place), release=name, revision=release.revision)
     if _HUB.fullmatch(reference) and not reference.startswith((".", "/", "~")):
+        if is_offline():
+            return cached_source(reference)
         source = HubSource.open(reference)
         return replace(source, release=release_at(source.repo, source.revision))
     return None
+
+
+def _is_below_a_folder(reference: str) -> bool:
+    """Whether a name that could be the hub's begins with a folder that is here, as paths do that end in a mistake."""
+    first = reference.partition("/")[0]
+    return bool(_HUB.fullmatch(reference)) and "@" not in reference and Path(first).is_dir()
 
 
 def _on_this_machine(reference: str) -> Source | None:

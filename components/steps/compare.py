@@ -47,7 +47,8 @@ def compare(
             **({Role.TARGET_TUNED: read_evaluation(target_tuned_evaluation)} if target_tuned else {}),
         }
         first = read_evaluation(first_evaluation) if first_evaluation else None
-        found = compare_models(evaluations, tolerance=gate_tolerance, first=first)
+        measured = read_document(statistics, Statistics)
+        found = compare_models(evaluations, tolerance=gate_tolerance, first=first, nonfinite=measured.nonfinite)
         settings = derivation_of(manifests[Role.RECYCLED]).settings
         page = report_on_comparison(
             found,
@@ -55,7 +56,7 @@ def compare(
             RecycledFacts(
                 scale=settings["scale"],
                 dtype=settings["dtype"],
-                statistics=read_document(statistics, Statistics).tensors,
+                statistics=measured.tensors,
                 forecast=read_document(forecast, Forecast),
                 notes=tuple(notes),
                 load_path=open_checkpoint(manifests[Role.RECYCLED]).reference,

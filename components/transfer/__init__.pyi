@@ -8,6 +8,7 @@ from .scale import Scale as Scale
 from .scale import parse_scale as parse_scale
 from .shards import FLOAT_DTYPES as FLOAT_DTYPES
 from .shards import ROLES as ROLES
+from .shards import Part as Part
 from .shards import TransferPlan as TransferPlan
 from .statistics import Statistics as Statistics
 from .statistics import TensorStatistics as TensorStatistics

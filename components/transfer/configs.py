@@ -5,7 +5,7 @@ from typing import Any
 
 from components.checkpoints import Layout, language_values
 from components.errors import Incompatible
-from components.transfer.shards import FLOAT_DTYPES, SOURCE_BASE, TARGET_BASE
+from components.transfer.shards import SOURCE_BASE, TARGET_BASE
 
 SAME = (
     "model_type",
@@ -40,7 +40,7 @@ QUANTIZED = {
 
 
 def refuse_quantized(role: str, layout: Layout) -> None:
-    """Refuse quantized weights, whose integers cannot be added up; the tensors decide, whatever the config says.
+    """Refuse quantized weights, whose integers cannot be added up, and plain ones whose config calls them quantized.
 
     Raises:
         Incompatible: there are some.
@@ -55,6 +55,15 @@ def refuse_quantized(role: str, layout: Layout) -> None:
                 f"the {role} {layout.source.reference} is quantized ({method}): {name} is {tensor.entry.dtype}",
                 hint="give the release in bfloat16 or float32, or save a dequantized copy",
             )
+    config = layout.config.get("quantization_config")
+    if config:
+        method = config.get("quant_method", "quantized") if isinstance(config, dict) else "quantized"
+        raise Incompatible(
+            f"config.json of the {role} {layout.source.reference} has a quantization_config ({method}) over weights "
+            "that are plain floats",
+            hint="remove the key quantization_config from its config.json: for it loaders quantize the weights, or "
+            "refuse them",
+        )
 
 
 def config_problems(layouts: dict[str, Layout]) -> Iterator[str]:
@@ -96,11 +105,6 @@ def config_notes(layouts: dict[str, Layout]) -> Iterator[str]:
         of_key = {role: rope[position] for role, rope in ropes.items()}
         if any(value != of_key[TARGET_BASE] for value in of_key.values()):
             yield _told(f"config {key}", of_key, "the target's value is kept")
-    for role, layout in layouts.items():
-        if layout.config.get("quantization_config") and all(
-            tensor.entry.dtype in FLOAT_DTYPES for tensor in layout.tensors.values() if len(tensor.entry.shape) > 1
-        ):
-            yield f"the {role} has a quantization_config, but its weights are plain floats; the result has none"
 
 
 def rotary(values: dict[str, Any]) -> tuple[Any, Any]:

@@ -27,7 +27,7 @@ from components.transfer.shards import (
     TensorPlan,
     TransferPlan,
 )
-from components.transfer.sidecars import sidecar_notes
+from components.transfer.sidecars import sidecar_notes, sidecar_warnings
 from components.transfer.special_tokens import token_notes
 
 SHOWN_PROBLEMS = 8
@@ -65,7 +65,11 @@ def plan_transfer(
         unties=trio.unties,
         notes=tuple(trio.notes()),
     )
-    return replace(plan, notes=(*plan.notes, *token_notes(source_tuned), *sidecar_notes(plan)))
+    return replace(
+        plan,
+        notes=(*plan.notes, *token_notes(source_tuned), *sidecar_notes(plan)),
+        warnings=tuple(sidecar_warnings(plan)),
+    )
 
 
 def refuse_same(source_base: str, source_tuned: str, target_base: str) -> None:
@@ -210,7 +214,7 @@ class _Trio:
         yield from self.matched.notes
         for role, layout in self.layouts.items():
             if layout.vocabulary is None:
-                yield f"the {role} has no tokenizer.json: its vocabulary was not compared"
+                yield f"the {role} has no tokenizer.json or other vocabulary: it was not compared"
             elif tuned.vocabulary is not None and role != SOURCE_TUNED:
                 note = compare_vocabularies(layout.vocabulary, tuned.vocabulary).note
                 if note:

@@ -133,6 +133,8 @@ class TransferPlan:
     """Whether the result has a head of its own although its config, the target's, says that it has none."""
     notes: tuple[str, ...]
     """Differences that are allowed and that a person should know."""
+    warnings: tuple[str, ...] = ()
+    """What may keep the result from being used."""
 
     @property
     def layouts(self) -> dict[str, Layout]:

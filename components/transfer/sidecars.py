@@ -89,13 +89,17 @@ def sidecar_notes(plan: TransferPlan) -> Iterator[str]:
             left += [path for path in theirs.get("tokenizer", ()) if path not in carried]
         if left:
             yield f"left out of the result, from the {whose}: {', '.join(sorted(left))}"
-    code = _code(target.config)
-    if code and _transformers_knows(target.config):
-        yield f"auto_map names code ({', '.join(code)}) that transformers has itself; the result's config leaves it out"
-    elif code:
+    if "auto_map" in target.config and _transformers_knows(target.config):
+        yield "auto_map names code for a model that transformers has itself; the result's config leaves it out"
+
+
+def sidecar_warnings(plan: TransferPlan) -> Iterator[str]:
+    """What the result lacks to be loaded."""
+    code = _code(plan.target_base.config)
+    if code and not _transformers_knows(plan.target_base.config):
         yield (
-            f"WARNING: auto_map names code that is never carried: copy {', '.join(code)} from the target beside the "
-            "result, after reading it, for transformers to load it"
+            f"auto_map names code, which is never carried: copy {', '.join(code)} from the target beside the result, "
+            "after reading it, for transformers to load the result."
         )
 
 
@@ -107,7 +111,6 @@ def result_config(plan: TransferPlan) -> dict[str, Any]:
         config = with_language_values(config, {"vocab_size": rows})
     if plan.unties:
         config = with_language_values(config, {"tie_word_embeddings": False}) | {"tie_word_embeddings": False}
-    config.pop("quantization_config", None)
     if _transformers_knows(config):
         config.pop("auto_map", None)
     # transformers 5 writes `dtype`, 4 wrote and reads `torch_dtype`.

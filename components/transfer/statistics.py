@@ -118,6 +118,11 @@ class Statistics(BaseModel):
 
     tensors: tuple[TensorStatistics, ...]
 
+    @property
+    def nonfinite(self) -> int:
+        """Elements of the result that are NaN or infinite, because an input is or by themselves."""
+        return sum(tensor.nonfinite + tensor.overflowed for tensor in self.tensors)
+
     def summary(self) -> dict[str, float]:
         """The whole model's figures."""
         model = total("model", self.tensors)

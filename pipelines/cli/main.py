@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import click
@@ -170,6 +171,14 @@ def transfer(
     from components.units import parse_bytes
     from pipelines.cli.transfer import transfer_references
 
+    warnings: list[str] = []
+    notes: list[str] = []
+
+    def tell(kind: str, to: list[str], text: str) -> None:
+        to.append(text)
+        if not as_json:
+            click.echo(f"{kind}: {text}", err=True)
+
     made, measured = transfer_references(
         source_base=source_base,
         source_tuned=source_tuned,
@@ -179,10 +188,13 @@ def transfer(
         dtype=dtype,
         memory=parse_bytes(memory),
         verified=verified,
+        warn=partial(tell, "WARNING", warnings),
+        note=partial(tell, "note", notes),
     )
     summary = measured.summary() if measured else {}
     if as_json:
-        print_json({"already_done": measured is None, "checkpoint": made.model_dump(), "statistics": summary})
+        told = {"warnings": warnings, "notes": notes}
+        print_json({"already_done": measured is None, "checkpoint": made.model_dump(), "statistics": summary} | told)
         return
     click.echo(f"{output} {'already holds this result' if measured is None else 'written'}, digest {made.digest}")
     for name, value in summary.items():

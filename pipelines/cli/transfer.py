@@ -1,9 +1,11 @@
 """`recycle transfer` and `recycle verify`: checkpoints named as a user types them."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from components.checkpoints import Checkpoint, Layout, read_layout, verify
-from components.errors import OutputConflict
+from components.errors import BadParameter, OutputConflict
+from components.forecast import forecast_by_gap, forecast_by_statistics, sample_belonging, sampled_relative_gap
 from components.references import open_source, save_checkpoint
 from components.sources import FolderSource, HubSource
 from components.store import open_checkpoint, open_store
@@ -17,6 +19,8 @@ from components.transfer import (
     transfer_to_folder,
 )
 
+Tell = Callable[[str], None]
+
 
 def transfer_references(
     *,
@@ -28,21 +32,43 @@ def transfer_references(
     dtype: str,
     memory: int,
     verified: bool | None,
+    warn: Tell = lambda text: None,
+    note: Tell = lambda text: None,
 ) -> tuple[Checkpoint, Statistics | None]:
     """Apply a transfer between three named checkpoints (see `transfer_to_folder`).
 
     What can be refused is refused from headers, before a weight is read or fetched. Folders and buckets are read where
-    they are; what is on the hub is saved into the store first.
+    they are; what is on the hub is saved into the store first. `warn` and `note` are told what a plan warns of and
+    notes, before anything is written, and what the statistics of all weights say at the end.
     """
+    if str(output).startswith("s3:"):
+        raise BadParameter(
+            f"OUTPUT is {output}, and this command writes to folders",
+            hint="name a folder; to keep results in a bucket set RECYCLE_STORE=s3://bucket/prefix and use recycle run",
+        )
     references = (source_base, source_tuned, target_base)
     layouts = [read_layout(open_source(reference)) for reference in references]
     rules = parse_scale(scale)
-    plan_transfer(source_base=layouts[0], source_tuned=layouts[1], target_base=layouts[2], scale=rules, dtype=dtype)
+    plan = plan_transfer(
+        source_base=layouts[0], source_tuned=layouts[1], target_base=layouts[2], scale=rules, dtype=dtype
+    )
     if str(output.resolve()) in [layout.source.reference for layout in layouts]:
         raise OutputConflict(f"{output} is one of the inputs", hint="choose another output")
+    gap = sampled_relative_gap(plan.source_base, plan.target_base)
+    sampled = forecast_by_gap(gap, sample_belonging(plan).findings()).warning
+    for text in filter(None, (sampled, *plan.warnings)):
+        warn(text)
+    for text in plan.notes:
+        note(text)
     parents = {role: _parent(layout) for role, layout in zip(ROLES, layouts, strict=True)}
     job = Transfer(parents=parents, scale=rules, dtype=dtype, memory=memory, verified=verified)
-    return transfer_to_folder(job, output)
+    made, statistics = transfer_to_folder(job, output)
+    measured = forecast_by_statistics(statistics.tensors, None).warning if statistics else ""
+    if measured and measured != sampled:
+        warn(f"By all weights: {measured}")
+    elif sampled and statistics and not measured:
+        note("By all weights, what the sample warned of is not so.")
+    return made, statistics
 
 
 def verify_reference(reference: str) -> tuple[Checkpoint, bool]:
