@@ -1,4 +1,4 @@
-"""Checkpoints as people have them: the result is what the loaded models' parameters give, or there is a clear refusal."""
+"""Checkpoints as people have them: the result is what the loaded models give, or there is a clear refusal."""
 
 import json
 
