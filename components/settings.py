@@ -105,10 +105,6 @@ VARIABLES = (
         meaning="address of the MLflow server",
         default="sqlite:///$RECYCLE_HOME/mlflow.db",
     ),
-    Variable(
-        name="RECYCLE_TRACKING_URI",
-        meaning="the same where MLFLOW_TRACKING_URI is not set; pipelines set it",
-    ),
     Variable(name="MLFLOW_EXPERIMENT_NAME", meaning="MLflow experiment that runs are recorded in", default="recycle"),
     Variable(name="MLFLOW_RUN_ID", meaning="MLflow run of the pipeline run, where KFP's own plugin opened one"),
     Variable(
@@ -144,6 +140,19 @@ VARIABLES = (
         default="PASSIVE",
     ),
 )
+
+MOUNTS = Path("/etc/recycle")
+"""Where a step's pod has the cluster's settings: a folder for each ConfigMap and Secret, a file for each variable."""
+
+
+def read_mounts(root: Path = MOUNTS) -> None:
+    """Set the variables of `VARIABLES` that have a file in a folder under `root`; those that are set already stay.
+
+    A step reads its settings so because a volume is one entry of its pod, where each variable would be one by itself.
+    """
+    for variable in VARIABLES:
+        for file in sorted(root.glob(f"*/{variable.name}")):
+            os.environ.setdefault(variable.name, file.read_text(encoding="utf-8").strip())
 
 
 def home() -> Path:

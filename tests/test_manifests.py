@@ -10,10 +10,12 @@ import pytest
 import yaml
 
 from components import __version__
-from pipelines.parts.tasks import PLACES, SECRETS
+from components.settings import VARIABLES
+from pipelines.parts.tasks import SECRETS
 
 ROOT = Path(__file__).parent.parent
 BUILT = ("manifests/base", "manifests/overlays/kind", "manifests/overlays/gpu", "tests/cluster/manifests")
+KNOWN = {variable.name for variable in VARIABLES}
 SERVERS = {"minio", "mlflow", "postgres"}
 
 pytestmark = pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl, which builds overlays, is not installed")
@@ -126,7 +128,7 @@ class TestOverlay:
             document for document in of_kind(overlay, "ConfigMap") if document["metadata"]["name"] == "recycle"
         ]
         assert settings["metadata"]["namespace"] == "kubeflow"
-        assert {"RECYCLE_STORE", "AWS_ENDPOINT_URL_S3", "MLFLOW_TRACKING_URI"} <= set(settings["data"]) <= set(PLACES)
+        assert {"RECYCLE_STORE", "AWS_ENDPOINT_URL_S3", "MLFLOW_TRACKING_URI"} <= set(settings["data"]) <= KNOWN
         services = {
             f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc.cluster.local:{port['port']}"
             for service in of_kind(overlay, "Service")
@@ -162,9 +164,11 @@ def test_what_may_reach_what_is_said_on_both_sides():
 
 def test_the_program_makes_the_secrets_that_steps_look_for():
     text = (ROOT / "manifests/secrets").read_text().replace("\\\n", " ")
-    for secret, names in SECRETS.items():
+    for secret in SECRETS:
         for line in re.findall(rf"^copy kubeflow {secret} .*$", text, re.MULTILINE):
-            assert all(name in line for name in names)
+            keys = line.split()[3::2]
+            assert keys
+            assert set(keys) <= KNOWN
     assert "copy kubeflow recycle-store" in text
 
 

@@ -44,3 +44,31 @@ def test_a_bad_size_names_its_variable(monkeypatch):
     monkeypatch.setenv("RECYCLE_SCRATCH_EVALUATE", "much")
     with pytest.raises(BadParameter, match="RECYCLE_SCRATCH_EVALUATE is 'much'"):
         settings.scratch("evaluate")
+
+
+def test_a_pods_settings_are_read_from_where_they_are_mounted(tmp_path, monkeypatch):
+    """As the kubelet lays them out: a folder for each object, in which names are links to the files of one version."""
+    for name, values in (
+        ("recycle", {"RECYCLE_STORE": "s3://bucket/store", "MLFLOW_TRACKING_URI": "http://mlflow", "OTHER": "1"}),
+        ("recycle-store", {"AWS_ACCESS_KEY_ID": "steps\n"}),
+        ("recycle-hub", {}),  # is missing, or has no key
+    ):
+        version = tmp_path / name / "..2026"
+        version.mkdir(parents=True)
+        (tmp_path / name / "..data").symlink_to(version.name)
+        for key, value in values.items():
+            (version / key).write_text(value)
+            (tmp_path / name / key).symlink_to(f"..data/{key}")
+    monkeypatch.setattr(settings.os, "environ", {"MLFLOW_TRACKING_URI": "http://of-the-plugin"})
+    settings.read_mounts(tmp_path)
+    assert settings.os.environ == {
+        "RECYCLE_STORE": "s3://bucket/store",
+        "MLFLOW_TRACKING_URI": "http://of-the-plugin",
+        "AWS_ACCESS_KEY_ID": "steps",
+    }
+
+
+def test_without_mounts_nothing_is_set(tmp_path, monkeypatch):
+    monkeypatch.setattr(settings.os, "environ", {})
+    settings.read_mounts(tmp_path / "absent")
+    assert not settings.os.environ

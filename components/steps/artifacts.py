@@ -45,17 +45,17 @@ def read_from_store(digest: str, store: Store) -> Checkpoint:
 
 
 def write_checkpoint(artifact: ModelArtifact, checkpoint: Checkpoint) -> None:
-    """Make `checkpoint` an output artifact, its main fields visible in KFP's UI."""
+    """Make `checkpoint` an output artifact, its main fields visible in KFP's UI.
+
+    They are few: KFP copies them, escaped thrice, into every step that takes the artifact, some six times each.
+    """
     path = Path(artifact.path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(checkpoint.to_json())
     artifact.metadata.update(
         name=checkpoint.name,
-        digest=checkpoint.digest,
+        model=f"{checkpoint.architecture}, {checkpoint.parameters:,} parameters, {checkpoint.dtype}",
         files=checkpoint.uri,
-        architecture=checkpoint.architecture,
-        parameters=checkpoint.parameters,
-        dtype=checkpoint.dtype,
     )
 
 

@@ -1,10 +1,28 @@
 """How a step's function becomes a KFP component."""
 
-import functools
+import os
+from collections.abc import Callable
+from typing import Any
 
 from kfp import dsl
 
-from components import __version__
+from components import __version__, settings
 
-component = functools.partial(dsl.component, base_image=f"recycle/runtime:{__version__}", install_kfp_package=False)
-"""Decorator: the image carries this package and everything else, so nothing is installed when a pod starts."""
+
+def component(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: a step of a pipeline, whose function runs in an image that has this package and all that it needs.
+
+    KFP would copy the function's source into every run, where a cluster keeps it some ten times a step and refuses what
+    is over a mebibyte. So the program of a step is one import, and the source is the image's.
+
+    Where KFP runs a step, its executor wants the function itself, and there is no `dsl.component`.
+    """
+    if os.environ.get("_KFP_RUNTIME") == "true":
+        settings.read_mounts()
+        return function
+    made: Any = dsl.component(function, base_image=f"recycle/runtime:{__version__}", install_kfp_package=False)
+    container = made.component_spec.implementation.container
+    *start, _source = container.command
+    container.command = [*start, f"from {function.__module__} import {function.__name__}\n"]
+    step: Callable[..., Any] = made
+    return step

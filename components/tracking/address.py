@@ -14,5 +14,4 @@ def tracking_uri() -> str:
 
 def server_address() -> str:
     """The address that the environment names; empty for none."""
-    # KFP's plugin sets the first variable, our pipelines the second.
-    return os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("RECYCLE_TRACKING_URI") or ""
+    return os.environ.get("MLFLOW_TRACKING_URI", "")

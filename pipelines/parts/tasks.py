@@ -10,6 +10,7 @@ from kfp import dsl, kubernetes
 from kfp.dsl.graph_component import GraphComponent
 from kfp.dsl.pipeline_task import PipelineTask
 
+from components.settings import MOUNTS
 from pipelines.parts.glossary import complete_docstring
 from pipelines.parts.resources import Resources, StepResources
 
@@ -21,22 +22,14 @@ SCRATCH = "/scratch"
 RETRYING_S = 3600
 """Between a step's tries, all of them together."""
 
-PLACES = {
-    **{name: name for name in ("RECYCLE_STORE", "RECYCLE_MEMORY", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "HF_ENDPOINT")},
-    "MLFLOW_EXPERIMENT_NAME": "MLFLOW_EXPERIMENT_NAME",
-    # KFP's MLflow plugin sets this variable itself, and a pod with one from a value and a reference is refused.
-    "MLFLOW_TRACKING_URI": "RECYCLE_TRACKING_URI",
-}
-"""Where services are: the variable for each key of the ConfigMap `recycle`, of which some may be missing."""
+CONFIG_MAP = "recycle"
+"""Says where services are; it may be missing, and so may each of its keys."""
 
-SECRETS = {
-    "recycle-store": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
-    "recycle-hub": ("HF_TOKEN",),
-}
-"""Keys by Secret, each of which may be missing."""
+SECRETS = ("recycle-store", "recycle-hub")
+"""May be missing, and so may each of their keys."""
 
-WEBHOOK = ("recycle-webhook", "RECYCLE_WEBHOOK")
-"""Secret and its key, which may be missing, for the steps that tell people: its address lets anyone write there."""
+WEBHOOK = "recycle-webhook"
+"""Secret, which may be missing, for the steps that tell people: its address lets anyone write there."""
 TELLING = ("find-release", "record-release")
 
 
@@ -190,12 +183,10 @@ def _place(made: PipelineTask, settings: StepResources) -> None:
 
 
 def _environment(made: PipelineTask, resources: Resources) -> None:
-    kubernetes.use_config_map_as_env(made, "recycle", PLACES, optional=True)
-    for secret, names in SECRETS.items():
-        kubernetes.use_secret_as_env(made, secret, {name: name for name in names}, optional=True)
-    if made.component_spec.name in TELLING:
-        secret, name = WEBHOOK
-        kubernetes.use_secret_as_env(made, secret, {name: name}, optional=True)
+    # Volumes: each variable by itself would make the Workflow larger, and KFP's run API loses those over a mebibyte.
+    kubernetes.use_config_map_as_volume(made, CONFIG_MAP, str(MOUNTS / CONFIG_MAP), optional=True)
+    for secret in (*SECRETS, WEBHOOK) if made.component_spec.name in TELLING else SECRETS:
+        kubernetes.use_secret_as_volume(made, secret, str(MOUNTS / secret), optional=True)
     kubernetes.use_field_path_as_env(made, "RECYCLE_RUN_ID", "metadata.labels['pipeline/runid']")
     if made.component_spec.name == "resolve":
         # By annotations: an environment variable of the task's own would reach the steps of a run on one machine too.

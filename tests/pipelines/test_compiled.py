@@ -11,6 +11,7 @@ import yaml
 from click.testing import CliRunner
 from kfp import compiler, components
 
+from components.settings import MOUNTS
 from pipelines.cli.main import main
 from pipelines.parts.catalogue import PIPELINES, load_pipeline, parse_parameters
 from pipelines.parts.resources import load_resources
@@ -132,18 +133,18 @@ class TestEveryTask:
 
     def test_it_learns_from_the_cluster_where_services_are(self, steps):
         for step, container, settings in steps:
-            (places,) = settings["configMapAsEnv"]
+            (places,) = settings["configMapAsVolume"]
             assert (places["configMapName"], places["optional"]) == ("recycle", True)
-            names = {pair["configMapKey"]: pair["envVar"] for pair in places["keyToEnv"]}
-            assert {"RECYCLE_STORE", "AWS_ENDPOINT_URL_S3", "MLFLOW_TRACKING_URI"} <= set(names)
-            assert names.pop("MLFLOW_TRACKING_URI") == "RECYCLE_TRACKING_URI"
-            assert all(key == variable for key, variable in names.items())
-            # Where KFP's MLflow plugin sets one of these too, no pod can be made.
-            assert not {"MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"} & set(names.values())
-            secrets = ["recycle-store", "recycle-hub"] + (
+            names = ["recycle-store", "recycle-hub"] + (
                 ["recycle-webhook"] if step in ("find-release", "record-release") else []
             )
-            assert [secret["secretName"] for secret in settings["secretAsEnv"]] == secrets
+            secrets = settings["secretAsVolume"]
+            assert [secret["secretName"] for secret in secrets] == names
+            assert all(secret["optional"] for secret in secrets)
+            for volume, name in zip([places, *secrets], ["recycle", *names], strict=True):
+                assert volume["mountPath"] == str(MOUNTS / name)
+            # Where KFP's MLflow plugin sets one of these too, no pod can be made.
+            assert not {"configMapAsEnv", "secretAsEnv"} & set(settings)
             fields = {field["name"]: field["fieldPath"] for field in settings["fieldPathAsEnv"]}
             assert fields["RECYCLE_RUN_ID"] == "metadata.labels['pipeline/runid']"
             assert ("RECYCLE_SCRATCH_EVALUATE" in fields) == (step == "resolve")
