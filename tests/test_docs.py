@@ -1,5 +1,8 @@
 """That the documentation holds: its links, sizes, commands, variables, and the parts that follow from the code."""
 
+import ast
+import importlib.util
+import inspect
 import json
 import re
 from pathlib import Path
@@ -7,9 +10,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from components.evaluate import load_suite
+from components.finetune import check_dataset, load_recipe
 from components.settings import VARIABLES
 from docs.generate import PAGES, PART, leaves, written
 from pipelines.cli.main import main
+from pipelines.parts import load_resources
 from tests.support.tinymodels import make_checkpoint
 
 ROOT = Path(__file__).parent.parent
@@ -183,3 +189,51 @@ def label(line):
     if line.startswith("  "):
         return re.split(r" {2,}", line.strip())[0]
     return re.sub(r"\S*(?:/|\d)\S*", "", line).replace("people-1.1", "").strip()
+
+
+class TestExamples:
+    """What the pages show as files is what the program takes."""
+
+    def blocks(self, page, language):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        return [
+            inspect.cleandoc(found[2])
+            for found in re.finditer(rf"^( *)```{language}\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL)
+        ]
+
+    def test_a_suite(self, tmp_path):
+        suite, task, quick = self.blocks("suites.md", "yaml")
+        (tmp_path / "tasks").mkdir()
+        (tmp_path / "support.yaml").write_text(suite)
+        (tmp_path / "support-quick.yaml").write_text(quick)
+        (tmp_path / "tasks" / "refunds.yaml").write_text(task)
+        (question,) = self.blocks("suites.md", "json")
+        assert json.loads(question).keys() == {"id", "question", "answer"}
+        assert load_suite(str(tmp_path / "support.yaml")).settings.limit is None
+        assert load_suite(str(tmp_path / "support-quick.yaml")).settings.limit == 100
+
+    def test_a_recipe_and_its_data(self, tmp_path):
+        (recipe,) = self.blocks("recipes-and-data.md", "yaml")
+        (tmp_path / "recipe.yaml").write_text(recipe)
+        assert load_recipe(str(tmp_path / "recipe.yaml")).name == "support-sft"
+        (rows,) = self.blocks("recipes-and-data.md", "json")
+        (tmp_path / "data.jsonl").write_text(rows)
+        check_dataset(str(tmp_path / "data.jsonl"))
+
+    def test_a_profile_of_resources(self, tmp_path):
+        (profile,) = self.blocks("kubernetes.md", "yaml")
+        (tmp_path / "mine.yaml").write_text(profile)
+        assert load_resources(str(tmp_path / "mine.yaml")).steps["evaluate"].gpus == 2
+
+    def test_a_step(self, tmp_path):
+        step, _ = self.blocks("contributing.md", "python")
+        path = tmp_path / "check_numbers.py"
+        path.write_text(step)
+        spec = importlib.util.spec_from_file_location("check_numbers", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        assert module.check_numbers.component_spec.name == "check-numbers"
+        inside = [node for node in ast.walk(ast.parse(step)) if isinstance(node, ast.ImportFrom)]
+        for node in inside:
+            for name in node.names:
+                exec(f"from {node.module} import {name.name}", {})
