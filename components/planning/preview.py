@@ -146,7 +146,7 @@ class BasesPreview:
         }
         distances = ["", *(f"{gap:.3f}" for gap in self.gaps)]
         bases = "\n".join(
-            f"| {label} | {escape_markdown(reference)} | {gap} |"
+            f"| {escape_markdown(label)} | {escape_markdown(reference)} | {gap} |"
             for label, reference, gap in zip(self.request.labels, self.references, distances, strict=True)
         )
         head = "| base | reference | relative gap to the one before |\n| --- | --- | ---: |"

@@ -25,7 +25,7 @@ def register(
 
     from components.judging import Role
     from components.steps.artifacts import read_checkpoint, read_evaluation
-    from components.tracking import NewVersion, register_model, render_model_card, step
+    from components.tracking import NewVersion, register_model, render_front_matter, render_model_card, step
 
     parents = {Role.SOURCE_BASE: source_base, Role.SOURCE_TUNED: source_tuned, Role.TARGET_BASE: target_base}
     parents |= {Role.RECYCLED: recycled} if tuned_further else {}
@@ -44,7 +44,9 @@ def register(
         run.tracker.params({"model": model_name, "version": done.version, "aliases": done.aliases_text})
         registered = f"{model_name} v{done.version}{'' if done.is_new else ' (as before)'}"
         run.tracker.tags({"registered" if role == "recycled" else f"registered {role}": registered})
-        run.tracker.text(card, "README.md" if role == "recycled" else f"README of {role}.md")
+        suffix = "" if role == "recycled" else f" of {role}"
+        run.tracker.text(card, f"model card{suffix}.md")
+        run.tracker.text(render_front_matter(version) + card, f"README{suffix}.md")
         run.tracker.end_pipeline()
         found = {
             "model": model_name,

@@ -1,4 +1,5 @@
 from .address import tracking_uri as tracking_uri
+from .card import render_front_matter as render_front_matter
 from .card import render_model_card as render_model_card
 from .errors import mlflow_errors as mlflow_errors
 from .reading import TrackedRun as TrackedRun

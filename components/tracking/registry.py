@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from components.checkpoints import Checkpoint, derivation_of
 from components.judging import Evaluation, Role
+from components.system import escape_markdown
 from components.tracking.address import tracking_uri
 from components.tracking.errors import exists_already, mlflow_errors
 from components.tracking.runs import Tracker
@@ -171,7 +172,7 @@ def _find_or_create(tracker: Tracker, new: NewVersion, model_name: str, run_id: 
         source=f"models:/{external.model_id}" if is_refused else new.model.uri,
         run_id=run_id,
         tags=tags,
-        description=f"Made by fine-tuning transfer; its model card is the run's README.md. {new.reason}",
+        description=f"Made by fine-tuning transfer; see the run's model card. {escape_markdown(new.reason)}",
         model_id=external.model_id,
     )
     return str(created.version), True

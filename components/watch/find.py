@@ -79,8 +79,8 @@ def check_watch(*, releases: str, source_base: str, source_tuned: str, suite: st
     if 0 < len(demo) < len(given):
         others = [name for name in given if name not in demo]
         raise BadParameter(
-            f"{' and '.join(demo)} name the demo's models, and {' and '.join(others)} others",
-            hint=f"set {', '.join(given)} together",
+            f"{' and '.join(demo)} name the demo's models, and {' and '.join(others)} others, which would not fit them",
+            hint="name a fine-tune and its base of the family whose releases are watched, or all three of the demo's",
         )
 
 

@@ -65,11 +65,11 @@ def _on_hub(text: str) -> Location:
 
 
 def _demo(pattern: str) -> list[ListedRelease]:
-    from components.demo import RELEASES
+    from components.demo import BASES
 
     return [
         ListedRelease(name=f"{DEMO_PREFIX}{name}", reference=f"{DEMO_PREFIX}{name}", state=name, appeared=number)
-        for number, name in enumerate(RELEASES, start=1)
+        for number, name in enumerate(BASES, start=1)
         if fnmatchcase(name, pattern)
     ]
 

@@ -1,7 +1,6 @@
 """Pipelines as versions of KFP's: one for each content, made where there is none yet."""
 
 import hashlib
-import inspect
 import re
 import tempfile
 from collections.abc import Iterator
@@ -60,8 +59,7 @@ def compiled(name: str, resources: Resources) -> Compiled:
     steps = {re.sub(r"^exec-|(-\d+)+$", "", executor) for executor in executors}
     return Compiled(
         name=name,
-        # The form for a new run shows no parameter's description: this is where people find them.
-        description=inspect.getdoc(pipeline.function) or "",
+        description=pipeline.description,
         content=content,
         steps=tuple(sorted(steps)),
     )

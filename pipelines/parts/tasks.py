@@ -11,6 +11,7 @@ from kfp.dsl.graph_component import GraphComponent
 from kfp.dsl.pipeline_task import PipelineTask
 
 from components.settings import MOUNTS
+from pipelines.parts.form import describe_for_ui
 from pipelines.parts.glossary import complete_docstring
 from pipelines.parts.resources import Resources, StepResources
 
@@ -54,6 +55,13 @@ class Pipeline:
         """As KFP shows it."""
         return self.function.__name__.replace("_", "-")
 
+    @property
+    def description(self) -> str:
+        """As KFP shows it, in Markdown; of a part of others, its docstring."""
+        if self.check is _nothing:
+            return inspect.getdoc(self.function) or ""
+        return describe_for_ui(self.function)
+
     def build(self, resources: Resources) -> GraphComponent:
         """The pipeline as KFP compiles and runs it."""
         building = _Building(resources=resources)
@@ -67,7 +75,7 @@ class Pipeline:
         # KFP cannot define a pipeline while it defines another.
         for part in self.uses:
             building.parts[part.name] = part._build(building)
-        describe = dsl.pipeline(name=self.name, description=inspect.getdoc(self.function))
+        describe = dsl.pipeline(name=self.name, description=self.description)
         made: GraphComponent = describe(self.function)
         return made
 

@@ -60,7 +60,7 @@ def test_every_parameter_has_a_default_and_is_explained(name, compiled):
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     for parameter, definition in parameters.items():
         assert "defaultValue" in definition, parameter
-        assert f"{parameter}: " in description, parameter
+        assert f"\n| `{parameter}` | " in description, parameter
     assert set(parameters) == set(parse_parameters(name, []))
 
 
@@ -69,8 +69,15 @@ def test_kfp_loads_it_as_the_pipeline_and_not_as_a_step_of_the_same_name(name, t
     assert set(loaded.component_spec.inputs) == set(parse_parameters(name, []))
 
 
-def test_the_description_is_the_docstring(name, compiled):
-    assert compiled["spec"]["pipelineInfo"]["description"] == inspect.getdoc(load_pipeline(name).function)
+def test_the_description_begins_with_what_to_fill_in_and_holds_the_docstring(name, compiled):
+    description = compiled["spec"]["pipelineInfo"]["description"]
+    assert re.match(r"To .* your own .*, fill in these (two|three). As they are, the demo runs.\n\n\|", description)
+    assert inspect.getdoc(load_pipeline(name).function).splitlines()[0] in description
+
+
+def test_no_description_has_a_sign_that_markdown_would_swallow(compiled):
+    shown = re.sub(r"`[^`]*`", "", compiled["spec"]["pipelineInfo"]["description"])
+    assert not re.search(r"(?<!\\)[_*]", shown)
 
 
 def test_the_flagships_graph_is_flat(tmp_path):

@@ -1,10 +1,12 @@
 """What a model's card says of how it was made."""
 
+import re
+
 import pytest
 
 from components.checkpoints.manifest import Checkpoint, Derivation
 from components.judging.roles import Role
-from components.tracking.card import render_model_card
+from components.tracking.card import render_front_matter, render_model_card
 from components.tracking.registry import NewVersion
 from tests.support.evaluations import build_evaluation
 
@@ -36,7 +38,8 @@ def version(model, parents, **changes):
 
 
 def card(model, parents, **changes):
-    return render_model_card(version(model, parents, **changes))
+    new = version(model, parents, **changes)
+    return render_front_matter(new) + render_model_card(new)
 
 
 def test_one_that_a_newer_release_outranks_says_so():
@@ -63,7 +66,13 @@ def test_a_model_that_was_fine_tuned_from_it_says_both(further):
     assert "without training" not in further
     assert "λ = 0.8" in further
     assert "then fine-tuned by the recipe `demo` on demo" in further
-    assert f"| recycled | recycled | `{'r' * 64}` |" in further
+    assert f"| recycled | recycled | `{'r' * 12}` |" in further
+
+
+def test_every_sign_of_a_name_is_shown():
+    text = render_model_card(version(checkpoint("my_own", "fine-tuning transfer", scale="1", dtype="auto"), PARENTS))
+    assert text.startswith("\n# my\\_own\n")
+    assert not re.search(r"(?<!\\)_", re.sub(r"`[^`]*`|\(http\S*\)", "", text))
 
 
 def test_its_bases_are_those_of_the_transfer(further):

@@ -168,7 +168,7 @@ class TestWhatIsUploaded:
         recycle("submit", "recycle", "--no-wait")
         (pipeline,) = kfp.pipelines.values()
         ((version,),) = kfp.versions.values()
-        explained = inspect.getdoc(load_pipeline("recycle").function)
+        explained = load_pipeline("recycle").description
         assert (pipeline["name"], pipeline["description"], version["description"]) == ("recycle", explained, explained)
         assert run_of(kfp)["pipeline_version_reference"]["pipeline_version_id"] == version["pipeline_version_id"]
 
