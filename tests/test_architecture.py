@@ -65,7 +65,13 @@ LIBRARIES = {
         "components.forecast.line",
         "components.system.probe_program",
     ),
-    "transformers": ("components.demo", "components.evaluate", "components.finetune", "components.forecast.line"),
+    "transformers": (
+        "components.demo",
+        "components.evaluate",
+        "components.finetune",
+        "components.forecast.line",
+        "components.transfer.result_check",
+    ),
     "trl": ("components.finetune.trl",),
     "numba": ("components.transfer.kernel",),
 }

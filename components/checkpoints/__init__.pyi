@@ -18,6 +18,7 @@ from .digests import digest_of as digest_of
 from .embeddings import Embeddings as Embeddings
 from .embeddings import declared_tied as declared_tied
 from .embeddings import find_embeddings as find_embeddings
+from .embeddings import vocabulary_rows as vocabulary_rows
 from .files import PICKLE_SUFFIXES as PICKLE_SUFFIXES
 from .files import SourceFile as SourceFile
 from .files import belongs as belongs

@@ -56,6 +56,13 @@ def find_embeddings(layout: Layout) -> Embeddings:
     return Embeddings(inputs=inputs, head=head, is_tied=not says_untied and same_values(layout, inputs, head))
 
 
+def vocabulary_rows(layout: Layout) -> int | None:
+    """Rows of a model's embeddings, None where it has none; no byte of them is read."""
+    wanted = language_values(layout.config).get("vocab_size")
+    found = _best(INPUTS, layout, wanted) or _best(HEADS, layout, wanted)
+    return found.entry.shape[0] if found else None
+
+
 def declared_tied(layout: Layout) -> bool | None:
     """What the config says of it: of the whole model, else of the language model; None where it says nothing."""
     for config in (layout.config, language_values(layout.config)):

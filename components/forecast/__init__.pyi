@@ -1,5 +1,6 @@
 from .belonging import Belonging as Belonging
 from .belonging import sample_belonging as sample_belonging
+from .finite import count_nonfinite as count_nonfinite
 from .gap import sampled_relative_gap as sampled_relative_gap
 from .measure import forecast_in_store as forecast_in_store
 from .measure import record as record

@@ -66,6 +66,7 @@ class FolderSource:
             BadReference: the folder cannot be read.
             BadCheckpoint: a file that the manifest lists is missing or has another size.
         """
+        self._refuse_broken_links()
         try:
             stats = {
                 entry.name: entry.stat()
@@ -82,6 +83,15 @@ class FolderSource:
             for name, stat in stats.items()
         )
         return self.manifest.match_files(found, self.reference) if self.manifest else found
+
+    def _refuse_broken_links(self) -> None:
+        with reading_errors(self.path):
+            broken = [entry.name for entry in self.path.glob("*") if entry.is_symlink() and not entry.exists()]
+        for name in filter(belongs, sorted(broken)):
+            raise BadCheckpoint(
+                f"{self.path / name} is a link to {(self.path / name).readlink()}, where nothing is",
+                hint="get the file again (of the hub's cache: hf download fetches what is missing), or remove the link",
+            )
 
     def pickles(self) -> tuple[str, ...]:
         """Names of pickled weights in the folder."""

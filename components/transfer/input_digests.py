@@ -1,4 +1,20 @@
-"""The digests of the inputs, taken while their bytes go by."""
+"""The digests of the inputs, taken while their bytes go by.
+
+A sha256 runs through a file from its first byte to its last, and a transfer reads a file in the order of the result's
+tensors. What goes by is cut into segments, wherever any read of the plan begins or ends:
+
+    file       |--- a ---|--- b ---|--- c ---|--- d ---|
+    offered         b         d         b         a          (c: never)
+
+1. `offer(b)`: a is before it and was not digested yet, so a is read here (`_catch_up`), digested, and its CRC-32 kept,
+   since a will be offered later. Then b is digested.
+2. `offer(d)`: c is read here likewise.
+3. `offer(b)` again, and `offer(a)`: both are digested already. What was computed with must be what was digested, so
+   their CRC-32 must be the one that was kept (`_check_repeat`).
+4. `expect(marks)`: an earlier try finished a shard, and noted how far each file's digest had come (`Mark`). When the
+   digest comes to that byte it must be the same (`_check_mark`): then the shard is made of these very inputs.
+5. `finish()` reads what is left.
+"""
 
 import hashlib
 import itertools
@@ -131,10 +147,9 @@ class _FileDigest:
         for begin, end in self._segments.between(offset, offset + len(data)):
             part = data[begin - offset : end - offset]
             if begin < self._position:
-                if self._checksums[begin] != zlib.crc32(part):
-                    raise _changed(self._source, self._path)
+                self._check_repeat(begin, part)
                 continue
-            self._take(part)
+            self._digest(part)
             if begin in self._segments.repeated:
                 self._checksums[begin] = zlib.crc32(part)
 
@@ -143,7 +158,7 @@ class _FileDigest:
 
     def expect(self, mark: Mark) -> bool:
         if mark.position == self._position:
-            self._compare({mark.sha256})
+            self._check_mark({mark.sha256})
             return True
         if mark.position < self._position or mark.position not in self._segments.cuts:
             return False
@@ -165,17 +180,22 @@ class _FileDigest:
         while self._position < end:
             part = block[: end - self._position]
             self._source.read_into(self._path, self._position, part)
-            self._take(part)
+            self._digest(part)
             checksum = zlib.crc32(part, checksum)
         return checksum
 
-    def _take(self, part: memoryview) -> None:
+    def _digest(self, part: memoryview) -> None:
         self._sha256.update(part)
         self._position += len(part)
         if self._position in self._expected:
-            self._compare(self._expected[self._position])
+            self._check_mark(self._expected[self._position])
 
-    def _compare(self, expected: set[str]) -> None:
+    def _check_repeat(self, begin: int, part: memoryview) -> None:
+        """Compare a segment that goes by again with what was digested."""
+        if self._checksums[begin] != zlib.crc32(part):
+            raise _changed(self._source, self._path)
+
+    def _check_mark(self, expected: set[str]) -> None:
         if expected != {self._sha256.hexdigest()}:
             raise _changed(self._source, self._path)
 

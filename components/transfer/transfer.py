@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from components import settings
@@ -33,9 +34,10 @@ from components.store import (
 )
 from components.system import Progress, disk_errors, exclusive_lock, free_bytes, human_bytes, publish, write_durably
 from components.transfer.plan import plan_transfer, refuse_same
+from components.transfer.result_check import check_config, check_result
 from components.transfer.scale import Scale
 from components.transfer.shards import ROLES, TARGET_BASE, TransferPlan
-from components.transfer.sidecars import sidecar_files
+from components.transfer.sidecars import result_config, sidecar_files
 from components.transfer.statistics import Statistics
 from components.transfer.stream import ShardNote, Stream
 
@@ -119,8 +121,9 @@ class Transfer:
         versions = [self.parents[role].version for role in ROLES]
         return digest_of([versions, derivation({}, self.scale, self.dtype).model_dump()])
 
+    @cached_property
     def plan(self) -> TransferPlan:
-        """Prove that it can be done.
+        """Prove that it can be done, once, and lay it out.
 
         Raises:
             Incompatible: it cannot.
@@ -166,7 +169,7 @@ def transfer_in_store(
     def make(work: Path) -> tuple[Checkpoint, Statistics]:
         parents = {role: TransferInput.saved(checkpoint) for role, checkpoint in checkpoints.items()}
         transfer = Transfer(parents=parents, scale=scale, dtype=dtype, memory=settings.memory(), verified=None)
-        checkpoint, statistics = _write(transfer, transfer.plan(), store.writer(work))
+        checkpoint, statistics = _write(transfer, transfer.plan, store.writer(work))
         store.put("transfer-statistics", key, statistics.model_dump_json())
         return store.keep_checkpoint("transfer", key, checkpoint), statistics
 
@@ -193,7 +196,7 @@ def transfer_to_folder(transfer: Transfer, output: Path) -> tuple[Checkpoint, St
         if done is not None:
             FolderCheckpointWriter(output).tidy()
             return done, None
-        plan = transfer.plan()
+        plan = transfer.plan
         staging = staging_beside(output, transfer.key)
         _check_space(plan, staging)
         checkpoint, statistics = _write(transfer, plan, FolderCheckpointWriter(staging))
@@ -223,6 +226,7 @@ def _already_there(transfer: Transfer, output: Path) -> Checkpoint | None:
 
 def _write(transfer: Transfer, plan: TransferPlan, writer: CheckpointWriter) -> tuple[Checkpoint, Statistics]:
     """Write the result's files, going on where an earlier try stopped."""
+    check_config(plan, result_config(plan))
     beside = sidecar_files(plan)
     try:
         with (
@@ -240,15 +244,17 @@ def _write(transfer: Transfer, plan: TransferPlan, writer: CheckpointWriter) -> 
         raise
     files = [File(path=path, size=record.size, sha256=record.sha256) for path, record in records.items()]
     files += [write_file(writer, path, content) for path, content in beside.items()]
+    layout = read_layout(writer.source)
+    check_result(layout, plan)
     checkpoint = describe(
-        read_layout(writer.source),
+        layout,
         name=transfer.name,
         files=tuple(files),
         origin={},
         derivation=derivation(parents, transfer.scale, transfer.dtype),
     )
-    notes = (ShardNote.model_validate_json(record.note) for record in records.values())
-    return checkpoint, Statistics(tensors=tuple(entry for note in notes for entry in note.statistics))
+    notes = (ShardNote.of(record) for record in records.values())
+    return checkpoint, Statistics(tensors=tuple(entry for note in notes if note for entry in note.statistics))
 
 
 def _identified(parent: TransferInput, weights: dict[str, str] | None) -> Checkpoint:

@@ -209,11 +209,13 @@ def verify(checkpoint: str, as_json: bool) -> None:
     """Read every byte of CHECKPOINT and compare it with its manifest."""
     from pipelines.cli.transfer import verify_reference
 
-    found, recorded = verify_reference(checkpoint)
+    found, recorded, nonfinite = verify_reference(checkpoint)
     if as_json:
-        print_json({"verified": recorded, "checkpoint": found.model_dump()})
+        print_json({"verified": recorded, "checkpoint": found.model_dump(), "nonfinite": nonfinite})
         return
     click.echo(f"{found.name}: {len(found.files)} files, {found.parameters:,} parameters, digest {found.digest}")
+    for tensor, count in nonfinite.items():
+        click.echo(f"WARNING: {count:,} weights of {tensor} are NaN or infinite", err=True)
     click.echo("Every file matches the manifest." if recorded else "Sound; there is no manifest to compare with.")
 
 

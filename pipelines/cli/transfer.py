@@ -1,11 +1,12 @@
 """`recycle transfer` and `recycle verify`: checkpoints named as a user types them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from components.checkpoints import Checkpoint, Layout, read_layout, verify
 from components.errors import BadParameter, OutputConflict
-from components.forecast import forecast_by_gap, forecast_by_statistics, sample_belonging, sampled_relative_gap
+from components.forecast import count_nonfinite, forecast_by_gap, forecast_by_statistics, sample_belonging
 from components.references import open_source, save_checkpoint
 from components.sources import FolderSource, HubSource
 from components.store import open_checkpoint, open_store
@@ -15,7 +16,6 @@ from components.transfer import (
     Transfer,
     TransferInput,
     parse_scale,
-    plan_transfer,
     transfer_to_folder,
 )
 
@@ -47,21 +47,20 @@ def transfer_references(
             hint="name a folder; to keep results in a bucket set RECYCLE_STORE=s3://bucket/prefix and use recycle run",
         )
     references = (source_base, source_tuned, target_base)
-    layouts = [read_layout(open_source(reference)) for reference in references]
-    rules = parse_scale(scale)
-    plan = plan_transfer(
-        source_base=layouts[0], source_tuned=layouts[1], target_base=layouts[2], scale=rules, dtype=dtype
-    )
-    if str(output.resolve()) in [layout.source.reference for layout in layouts]:
+    layouts = dict(zip(ROLES, (read_layout(open_source(reference)) for reference in references), strict=True))
+    parents = {role: _input(layout) for role, layout in layouts.items()}
+    job = Transfer(parents=parents, scale=parse_scale(scale), dtype=dtype, memory=memory, verified=verified)
+    plan = job.plan
+    if str(output.resolve()) in [layout.source.reference for layout in layouts.values()]:
         raise OutputConflict(f"{output} is one of the inputs", hint="choose another output")
-    gap = sampled_relative_gap(plan.source_base, plan.target_base)
-    sampled = forecast_by_gap(gap, sample_belonging(plan).findings()).warning
+    belonging = sample_belonging(plan)
+    sampled = forecast_by_gap(belonging.gap, belonging.findings()).warning
     for text in filter(None, (sampled, *plan.warnings)):
         warn(text)
     for text in plan.notes:
         note(text)
-    parents = {role: _parent(layout) for role, layout in zip(ROLES, layouts, strict=True)}
-    job = Transfer(parents=parents, scale=rules, dtype=dtype, memory=memory, verified=verified)
+    if any(isinstance(layout.source, HubSource) for layout in layouts.values()):
+        job = replace(job, parents={role: _saved(parent) for role, parent in parents.items()})
     made, statistics = transfer_to_folder(job, output)
     measured = forecast_by_statistics(statistics.tensors, None).warning if statistics else ""
     if measured and measured != sampled:
@@ -71,21 +70,28 @@ def transfer_references(
     return made, statistics
 
 
-def verify_reference(reference: str) -> tuple[Checkpoint, bool]:
+def verify_reference(reference: str) -> tuple[Checkpoint, bool, dict[str, int]]:
     """Read every byte of a named checkpoint; what is on the hub is saved into the store first.
 
     Returns:
-        Its manifest, and whether there was one to compare the bytes with.
+        Its manifest; whether there was one to compare the bytes with; and how many weights are NaN or infinite, by
+        tensor, without those that have none.
     """
     source = open_source(reference)
     if isinstance(source, HubSource):
         source = open_checkpoint(save_checkpoint(reference, open_store()))
-    return verify(source), source.manifest is not None
+    return verify(source), source.manifest is not None, count_nonfinite(read_layout(source))
 
 
-def _parent(layout: Layout) -> TransferInput:
-    if isinstance(layout.source, HubSource):
-        return TransferInput.saved(save_checkpoint(layout.source.reference, open_store()))
+def _input(layout: Layout) -> TransferInput:
     # Weights that were written after their manifest are not what it says: then their digests are taken.
     vouched = not (isinstance(layout.source, FolderSource) and layout.source.is_newer_than_its_manifest())
     return TransferInput(layout=layout, manifest=layout.source.manifest if vouched else None)
+
+
+def _saved(parent: TransferInput) -> TransferInput:
+    """The same input, from the store where it was on the hub."""
+    source = parent.layout.source
+    if not isinstance(source, HubSource):
+        return parent
+    return TransferInput.saved(save_checkpoint(source.reference, open_store()))

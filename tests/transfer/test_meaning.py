@@ -1,13 +1,18 @@
 """Checkpoints as people have them: the result is what the loaded models give, or there is a clear refusal."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from components.errors import BadCheckpoint, Incompatible
+from components.errors import BadCheckpoint, BadParameter, BadReference, Incompatible
+from components.judging.gate import decide_gate
+from components.judging.paired import Estimate
+from components.references.open import open_source
+from pipelines.cli.transfer import verify_reference
 from tests.support.loaded_models import (
     ROWS,
     assert_as_loaded,
@@ -219,6 +224,57 @@ class TestBelonging:
         assert any("NaN or infinite" in warning and "up_proj" in warning for warning in told.warnings)
 
 
+class TestNotANumber:
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+    def test_verify_counts_them_by_tensor(self, tmp_path, dtype):
+        (folder,) = three(tmp_path, build("llama"))[:1]
+        stored = {name: value.to(dtype) for name, value in weights(folder).items()}
+        stored["model.norm.weight"][[2, 5, 7]] = torch.tensor([float("nan"), float("inf"), -float("inf")], dtype=dtype)
+        store(folder, stored)
+        _, _, nonfinite = verify_reference(str(folder))
+        assert nonfinite == {"model.norm.weight": 3}
+
+    def test_they_fail_the_gate_whatever_the_scores_are(self):
+        better = Estimate(value=0.6, low=0.5, high=0.7)
+        assert decide_gate(against_base=better, against_rival=better).passed
+        gate = decide_gate(against_base=better, against_rival=better, nonfinite=1)
+        assert not gate.passed
+        assert "NaN or infinite" in gate.reason
+
+
+class TestWhereModelsAre:
+    def test_spaces_and_line_ends_around_a_name(self, tmp_path):
+        folders = three(tmp_path, build("llama"))
+        transfer([f" {folders[0]}\n", folders[1], f"{folders[2]} "], tmp_path / "out")
+        assert_as_loaded(folders, tmp_path / "out")
+
+    def test_a_path_below_a_folder_that_ends_in_a_mistake(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "models").mkdir()
+        with pytest.raises(BadReference, match="there is no folder models/base") as error:
+            open_source("models/base")
+        assert "hub:models/base" in error.value.hint
+
+    def test_the_hubs_cache_without_a_network(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        monkeypatch.setenv("HF_HOME", str(tmp_path))
+        repo = tmp_path / "hub/models--some--model"
+        (repo / "refs").mkdir(parents=True)
+        (repo / "refs/main").write_text("0" * 40)
+        (repo / "snapshots" / ("0" * 40)).mkdir(parents=True)
+        (repo / "snapshots" / ("0" * 40) / "config.json").write_text("{}")
+        assert [file.path for file in open_source("some/model").files()] == ["config.json"]
+        assert [file.path for file in open_source("hub:some/model@main").files()] == ["config.json"]
+        with pytest.raises(BadReference, match="HF_HUB_OFFLINE"):
+            open_source("some/other")
+
+    def test_an_output_in_a_bucket_makes_no_folder_of_that_name(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(BadParameter, match="writes to folders"):
+            transfer(["a", "b", "c"], Path("s3://bucket/out"))
+        assert not list(tmp_path.iterdir())
+
+
 class TestNames:
     def test_a_prefix_that_transformers_leaves_out(self, tmp_path):
         values = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
@@ -318,6 +374,12 @@ class TestFilesBeside:
         with pytest.raises(BadCheckpoint, match=r"preprocessor_config\.json of .*/tuned"):
             transfer(folders, tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+    def test_a_link_to_nothing(self, tmp_path):
+        folders = three(tmp_path, build("llama"))
+        (folders[1] / "processor_config.json").symlink_to("gone")
+        with pytest.raises(BadCheckpoint, match=r"processor_config\.json is a link to gone"):
+            transfer(folders, tmp_path / "out")
 
     def test_code_that_the_result_needs(self, tmp_path):
         folders = three(tmp_path, build("llama"))
