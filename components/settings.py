@@ -44,6 +44,11 @@ VARIABLES = (
     ),
     Variable(name="RECYCLE_RUN_ID", meaning="name of the pipeline run that a step belongs to; pipelines set it"),
     Variable(
+        name="RECYCLE_SOURCE",
+        meaning="digest of the source that a pipeline was compiled from, which its steps compare with their image's; "
+        "pipelines set it",
+    ),
+    Variable(
         name="RECYCLE_WEBHOOK",
         meaning="address to which the watch posts what happened",
         secret=True,
@@ -168,6 +173,11 @@ def store_uri() -> str:
 def run_id() -> str:
     """The pipeline run that this process belongs to, empty outside one."""
     return os.environ.get("RECYCLE_RUN_ID", "")
+
+
+def pipeline_source() -> str:
+    """The digest of the source that this step's pipeline was compiled from, empty outside one."""
+    return os.environ.get("RECYCLE_SOURCE", "")
 
 
 def webhook() -> str:

@@ -11,7 +11,7 @@ from components.errors import BadParameter
 from components.finetune import check_has_steps
 from components.planning.lengths import parse_lengths
 from components.planning.scale_points import search_points
-from components.references import find_grid, find_transfer, release_of
+from components.references import check_demo_name, find_grid, find_transfer, release_of
 from components.transfer import Scale, check_policy
 
 CHECKPOINTS = ("source_base", "source_tuned", "target_base")
@@ -110,6 +110,8 @@ class TransferRequest(Request):
             BadParameter: one of them is not what it must be.
         """
         super().check()
+        for role in CHECKPOINTS:
+            check_demo_name(getattr(self, role))
         search_points(self.scale_search, self.scale)
         if self.continues:
             parse_lengths(self.lengths)
@@ -181,6 +183,16 @@ class BasesRequest(Request):
             )
         suite, recipe = (published[1].suite, published[1].recipe) if published else (DEMO["suite"], DEMO["recipe"])
         return replace(self, bases=bases, suite=self.suite or suite, recipe=self.recipe or recipe)
+
+    def check(self) -> None:
+        """Refuse values that cannot be, before anything is looked at.
+
+        Raises:
+            BadParameter: one of them is not what it must be.
+        """
+        super().check()
+        for reference in self.bases:
+            check_demo_name(reference)
 
     @property
     def labels(self) -> tuple[str, ...]:

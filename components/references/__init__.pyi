@@ -1,3 +1,4 @@
+from .demo import check_demo_name as check_demo_name
 from .family import Family as Family
 from .family import families as families
 from .family import find_grid as find_grid

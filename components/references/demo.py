@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 
 from components import __version__, settings
 from components.checkpoints import MANIFEST, Checkpoint, digest_of, identify, read_layout
-from components.errors import BadReference
+from components.demo import RELEASES
+from components.errors import BadParameter, BadReference
 from components.sources import FolderSource
 from components.store import Store, open_store
 from components.system import exclusive_lock
@@ -33,6 +34,17 @@ class DemoSource(FolderSource):
     def origin(self) -> dict[str, str]:
         """The release's name."""
         return {"kind": "demo", "release": self.path.name}
+
+
+def check_demo_name(reference: str) -> None:
+    """Refuse a demo release that there is not.
+
+    Raises:
+        BadParameter: the demo has no release of this name.
+    """
+    name = reference.removeprefix(PREFIX)
+    if reference.startswith(PREFIX) and name not in RELEASES:
+        raise BadParameter(f"the demo has no release {name!r}", hint=f"choose from {', '.join(RELEASES)}")
 
 
 def demo_source(name: str) -> DemoSource:

@@ -174,7 +174,8 @@ def _explain(what: str, uri: str, error: Exception, failing_s: float) -> Excepti
         )
     if code == "NoSuchBucket":
         return BadReference(
-            f"{site()} has no bucket {urlsplit(uri).netloc}", hint="make the bucket, or check RECYCLE_STORE"
+            f"{site()} has no bucket {urlsplit(uri).netloc}",
+            hint=f"check the address {uri} (that of the store is RECYCLE_STORE), or make the bucket",
         )
     for codes, kind, hint in _CAUSES:
         if code in codes:

@@ -31,6 +31,7 @@ from .retries import RetryPolicy as RetryPolicy
 from .retries import retry as retry
 from .secrets import masker as masker
 from .secrets import without_passwords as without_passwords
+from .source import source_digest as source_digest
 from .symptoms import GENERAL as GENERAL
 from .symptoms import Symptom as Symptom
 from .symptoms import diagnose as diagnose

@@ -10,9 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from components import settings
 from components.errors import RecycleError
-from components.system import limit_libraries
+from components.system import limit_libraries, source_digest
 from components.tracking.runs import Tracker, track
+
+logger = logging.getLogger(__name__)
 
 EVENT_MARK = "recycle-event "
 """Starts a log line that programs read; the rest of it is one JSON object."""
@@ -37,21 +40,37 @@ def step(name: str) -> Iterator[Step]:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     limit_libraries()
     _emit(name, "started")
+    advice = _other_source()
+    if advice:
+        logger.warning("%s", advice)
     started = time.monotonic()
     try:
         with track(name) as tracker:
             running = Step(tracker=tracker)
             yield running
     except RecycleError as error:
-        _emit(name, "failed", problem=error.problem, do=error.hint)
+        _emit(name, "failed", problem=error.problem, do="; ".join(filter(None, (error.hint, advice))))
         raise
     except (KeyboardInterrupt, SystemExit):
         _emit(name, "interrupted")
         raise
     except BaseException as error:
-        _emit(name, "failed", problem=f"{type(error).__name__}: {error}", do="see the traceback in the log")
+        _emit(name, "failed", problem=f"{type(error).__name__}: {error}", do=advice or "see the traceback in the log")
         raise
+    if advice:
+        running.outcome["notes"] = [*running.outcome.get("notes", ()), advice]
     _emit(name, "ended", seconds=round(time.monotonic() - started, 2), outcome=running.outcome)
+
+
+def _other_source() -> str:
+    """What to do where the pipeline was compiled from other source than this image was built from; else empty."""
+    compiled_from, own = settings.pipeline_source(), source_digest()
+    if not compiled_from or compiled_from == own:
+        return ""
+    return (
+        f"the pipeline was compiled from other source ({compiled_from}) than the image was built from ({own}): build "
+        "the images again where the pipeline is newer, or upload the pipeline again where the image is"
+    )
 
 
 def _emit(step: str, event: str, **more: object) -> None:

@@ -11,6 +11,7 @@ from .gpus import check_gpus as check_gpus
 from .runs import get_run as get_run
 from .runs import stop_run as stop_run
 from .schedule import taking_newest as taking_newest
+from .submission import check_templates as check_templates
 from .submission import submit as submit
 from .uploading import compiled as compiled
 from .uploading import upload as upload

@@ -17,10 +17,12 @@ import kfp_server_api
 import urllib3
 from kfp.client.client import KF_PIPELINES_ENDPOINT_ENV, KF_PIPELINES_UI_ENDPOINT_ENV
 
-from components.errors import BadParameter, OutputConflict, ServiceUnavailable
+from components.errors import BadParameter, OutputConflict, RecycleError, ServiceUnavailable
 from pipelines.backend.cluster import KFP_NAMESPACE, NotSeen, connect_cluster
 
 TOKEN = "KFP_EXISTING_TOKEN"  # noqa: S105 - the variable's name, which the `kfp` command reads too
+IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+"""What tells that this runs in a pod, where KFP's API is a service."""
 TIMEOUT_S = (5, 60)
 """To connect, and between two pieces of an answer."""
 PAGE = 100
@@ -163,10 +165,23 @@ class Api:
         try:
             health = self.get("/healthz")
         except _NotFound as error:
-            raise self._stranger(f"is not Kubeflow Pipelines' address: {error.problem}") from None
+            what = (
+                "is MLflow's address, not Kubeflow Pipelines'"
+                if self._is_mlflow()
+                else (f"is not Kubeflow Pipelines' address: {error.problem}")
+            )
+            raise self._stranger(what) from None
         if not HEALTH & set(health):
             raise self._stranger("answers, but not as Kubeflow Pipelines does")
         return health
+
+    def _is_mlflow(self) -> bool:
+        """Whether an MLflow server answers here, which tells its version where KFP has nothing."""
+        try:
+            version = self._call("GET", "/version").data.decode("utf-8", "replace")
+        except RecycleError:
+            return False
+        return bool(re.fullmatch(r"\d+\.\d+\.\d+\S*", version.strip()))
 
     def _call(
         self,
@@ -262,7 +277,13 @@ def connect(endpoint: str | None, namespace: str) -> Api:
     Raises:
         RecycleError: there is no KFP to be reached.
     """
+    token = os.environ.get(TOKEN)
+    if not endpoint and token and IN_CLUSTER.exists():
+        endpoint = f"http://{kfp.Client._IN_CLUSTER_DNS_NAME.format(KFP_NAMESPACE)}"
     if not endpoint:
+        # Kubernetes' API server, which the way leads through, takes its own credentials and passes no others on; with
+        # a token kfp's client would look for KFP on this machine instead.
+        token = None
         try:
             connect_cluster(namespace)
         except NotSeen as error:
@@ -276,7 +297,7 @@ def connect(endpoint: str | None, namespace: str) -> Api:
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
         # The client's own argument of that name would be a part of the way through a cluster too.
-        client = _Client(host=endpoint, namespace=KFP_NAMESPACE, existing_token=os.environ.get(TOKEN))
+        client = _Client(host=endpoint, namespace=KFP_NAMESPACE, existing_token=token)
     api = Api(client, namespace if namespace != KFP_NAMESPACE else "")
     if not endpoint and not api.namespace and namespace != KFP_NAMESPACE:
         raise BadParameter(

@@ -68,6 +68,7 @@ class _Follower:
         """The tries of each step that were told, by its path."""
         self._ended: dict[str, StepState] = {}
         self._logs: dict[str, StepLog] = {}
+        self._noted: set[str] = set()
         self._waiting: dict[str, tuple[str, float]] = {}
         """What each step was told to wait for, and when."""
         self._looked_at_pods = self._changed = time.monotonic()
@@ -179,7 +180,10 @@ class _Follower:
         else:
             self._say(f"  ✓ {step.name}  {step.seconds or 0:.0f} s")
             for note in log.notes:
-                self._say(f"      {note}")
+                # The same of each step, as where all images are older than the pipeline, is said once.
+                if note not in self._noted:
+                    self._noted.add(note)
+                    self._say(f"      {note}")
 
     def _log(self, step: StepState) -> StepLog:
         """What a step's last pod wrote; nothing where there is no log of it."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from components.errors import BadParameter
 from pipelines.backend.api import Api
 from pipelines.backend.models import KfpRun
 from pipelines.backend.uploading import Compiled, Uploaded, upload
@@ -49,6 +50,20 @@ def submit(api: Api, pipeline: Compiled, parameters: Mapping[str, Any], *, exper
         "runtime_config": {"parameters": dict(parameters)},
     }
     return Submitted(run=KfpRun.model_validate(api.post("/runs", body)), uploaded=uploaded)
+
+
+def check_templates(parameters: Mapping[str, Any]) -> None:
+    """Refuse values that Argo would take for templates of its own, and replace or fail on.
+
+    Raises:
+        BadParameter: one has two opening braces.
+    """
+    for name, value in parameters.items():
+        if "{{" in str(value):
+            raise BadParameter(
+                f"{name} is {value!r}, and KFP's workflows take {{{{ for the beginning of a template",
+                hint="give a value without {{",
+            )
 
 
 def experiment_id(api: Api, name: str) -> str:

@@ -77,10 +77,9 @@ def submit(
     """
     from pipelines.backend import check_gpus, compiled, connect
     from pipelines.backend import submit as submit_run
-    from pipelines.parts import load_pipeline, load_resources, parse_parameters
+    from pipelines.parts import load_resources
 
-    parameters = parse_parameters(pipeline, assignments)
-    load_pipeline(pipeline).check(parameters, here=False)
+    parameters = _parameters(pipeline, assignments)
     resources = load_resources(profile, settings)
     made = compiled(pipeline, resources)
     api = connect(endpoint, namespace)
@@ -185,11 +184,9 @@ def create_schedule(
     """Make a schedule for PIPELINE, which must have been uploaded before."""
     from pipelines.backend import connect, parse_cron
     from pipelines.backend import schedule as schedules
-    from pipelines.parts import load_pipeline, parse_parameters
 
     when = parse_cron(cron)
-    parameters = parse_parameters(pipeline, assignments)
-    load_pipeline(pipeline).check(parameters, here=False)
+    parameters = _parameters(pipeline, assignments)
     made = schedules.create(
         connect(endpoint, namespace),
         pipeline,
@@ -298,6 +295,16 @@ def stop(run: str, endpoint: str | None, namespace: str, as_json: bool) -> None:
         print_json({"run_id": run, "stopped": stopped})
         return
     click.echo(f"Run {run} {'is being stopped' if stopped else 'has ended already'}.")
+
+
+def _parameters(pipeline: str, assignments: tuple[str, ...]) -> dict[str, Any]:
+    from pipelines.backend import check_templates
+    from pipelines.parts import load_pipeline, parse_parameters
+
+    parameters = parse_parameters(pipeline, assignments)
+    check_templates(parameters)
+    load_pipeline(pipeline).check(parameters, here=False)
+    return parameters
 
 
 def _cluster(namespace: str) -> "Cluster | None":

@@ -99,7 +99,9 @@ def test_every_change_to_kubeflow_pipelines_hits(upstream):
     controller = named["ConfigMap", "workflow-controller-configmap"]["data"]
     assert yaml.safe_load(controller["artifactRepository"])["s3"]["endpoint"] == minio["endpoint"]
     defaults = yaml.safe_load(controller["workflowDefaults"])["spec"]["templateDefaults"]
-    assert defaults["retryStrategy"]["retryPolicy"] == "OnError", "infrastructure's failures alone are tried again"
+    retries = defaults["retryStrategy"]
+    assert retries["retryPolicy"] == "Always"
+    assert retries["expression"] == "lastRetry.status == 'Error' || lastRetry.message contains 'exit code 143'"
     (controller,) = named["Deployment", "workflow-controller"]["spec"]["template"]["spec"]["containers"]
     environment = {entry["name"]: entry["value"] for entry in controller["env"]}
     assert 1024**2 < int(environment["MAX_WORKFLOW_SIZE"]) < 1.5 * 1024**2, "etcd takes 1.5 MiB at most"

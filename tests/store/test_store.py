@@ -26,7 +26,6 @@ from components.errors import (
     BadReference,
     DigestMismatch,
     OutputConflict,
-    RecycleError,
     StorageFull,
 )
 from components.references.open import open_source
@@ -899,7 +898,7 @@ def test_a_registered_model_that_is_elsewhere_or_missing(registry):
     with pytest.raises(BadReference, match="hdfs://name/path"):
         open_source("models:/other/1")
     for reference in ("models:/other/2", "models:/other@champion", "models:/nothing/1"):
-        with pytest.raises(RecycleError):
+        with pytest.raises(BadReference, match=f"has no {reference}"):
             open_source(reference)
     for reference in ("models:/other", "models:/a/b/1", "models:/other@", "models:/other/latest"):
         with pytest.raises(BadReference, match="no version"):

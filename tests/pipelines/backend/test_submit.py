@@ -7,6 +7,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from components.system import source_digest
 from pipelines.cli.main import main
 from pipelines.parts.catalogue import load_pipeline
 from tests.support.fake_kfp import Fault, Step, events, failure
@@ -274,6 +275,19 @@ class TestARun:
         recycle("submit", "recycle", "--namespace", "ada")
         assert "recycle" in recycle("runs", "--namespace", "ada")
 
+    def test_the_source_is_in_the_environment_of_every_step(self, kfp):
+        recycle("submit", "recycle", "--no-wait")
+        ((version,),) = kfp.versions.values()
+        executors = version["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+        found = [executor["podMetadata"]["annotations"]["recycle/source"] for executor in executors.values()]
+        assert set(found) == {source_digest()}
+        fields = [field["name"] for executor in executors.values() for field in executor["fieldPathAsEnv"]]
+        assert fields.count("RECYCLE_SOURCE") == len(executors)
+
+    def test_a_note_that_every_step_has_is_said_once(self, kfp):
+        kfp.steps = {key: Step(log=events(key, notes=("the image is older",))) for key in ("resolve", "transfer")}
+        assert recycle("submit", "recycle").count("the image is older") == 1
+
     def test_a_token_comes_from_the_environment(self, kfp, monkeypatch):
         kfp.token = "secret"
         refused("submit", "recycle", told=["refuses (status 401)", "KFP_EXISTING_TOKEN"])
@@ -291,6 +305,8 @@ class TestBadInput:
             (("recycle", "-p", "gate_tolerance=2"), ["gate_tolerance is 2"]),
             (("recycle", "-p", "suite=nope"), ["nope"]),
             (("recycle", "-p", "source_base=a/b@1"), ["source_tuned"]),
+            (("recycle", "-p", "model_name={{workflow.name}}"), ["{{workflow.name}}", "template"]),
+            (("grid", "-p", "bases=demo:release-1,demo:nosuch"), ["the demo has no release 'nosuch'"]),
             (("recycle", "--resources", "tpu"), ["resource profile 'tpu'"]),
             (("recycle", "--set", "judge.gpus=1"), ["judge"]),
         ],
@@ -316,6 +332,13 @@ class TestBadInput:
         refused("submit", "recycle", told=["answers with a web page", "KFP_EXISTING_TOKEN"])
         kfp.faults = [Fault(path="/", status=404, body=b"404 page not found", content_type="text/plain", times=9)]
         refused("submit", "recycle", told=["is not Kubeflow Pipelines' address"])
+
+    def test_the_address_of_mlflow(self, kfp):
+        kfp.faults = [
+            Fault(path="/healthz", status=404, body=b"Not Found", content_type="text/plain", times=9),
+            Fault(path="/version", status=200, body=b"3.17.0", content_type="text/plain"),
+        ]
+        refused("submit", "recycle", told=["is MLflow's address, not Kubeflow Pipelines'", "--endpoint"])
         kfp.faults = [Fault(path="/", status=200, body=b'{"hello": 1}', times=9)]
         refused("submit", "recycle", told=["not as Kubeflow Pipelines does"])
 

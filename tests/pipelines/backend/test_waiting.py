@@ -186,6 +186,12 @@ class TestThroughTheKubeconfig:
         assert len(kfp.runs) == 1
         assert not kfp.seen
 
+    def test_a_token_for_kfp_leads_no_other_way(self, kfp, kubernetes, monkeypatch):
+        monkeypatch.setenv("KFP_EXISTING_TOKEN", "of-kfp")
+        kfp.token = "of-the-kubeconfig"
+        submit()
+        assert len(kfp.runs) == 1
+
     def test_a_kfp_of_many_users_is_where_it_is_and_asked_for_ones_own(self, kfp, kubernetes):
         kfp.multi_user = True
         submit("--namespace", "ada")
