@@ -20,7 +20,7 @@ def finetune_and_recycle(
     dtype: str = "auto",
     suite: str = "",
     gate_tolerance: float = 0.02,
-    model_name: str = "recycled",
+    model_name: str = "",
 ) -> None:
     """Fine-tune a base, move the fine-tune onto a newer release without training, judge the result and register it.
 
@@ -65,7 +65,7 @@ def finetune_and_recycle(
         dtype=dtype,
         suite=suite,
         gate_tolerance=gate_tolerance,
-        model_name=model_name,
+        model_name=found.outputs["model_name"],
     )
     with dsl.If(finetune_target == True, name="fine-tune the target too"):  # noqa: E712 - KFP overloads ==
         direct = task(

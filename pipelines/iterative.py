@@ -38,7 +38,7 @@ def iterative(
     dtype: str = "auto",
     suite: str = "",
     gate_tolerance: float = 0.02,
-    model_name: str = "recycled-along",
+    model_name: str = "",
 ) -> None:
     """Go along two to five releases: fine-tune the first, then recycle onto each next one and fine-tune from there.
 
@@ -73,7 +73,7 @@ def iterative(
         "scale": scale,
         "dtype": dtype,
         "gate_tolerance": gate_tolerance,
-        "model_name": model_name,
+        "model_name": found.outputs["model_name"],
     }
     _next_stage(_first_stage(found, dataset), 2, found, given)
 

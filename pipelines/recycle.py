@@ -17,7 +17,7 @@ def recycle(
     dtype: str = "auto",
     suite: str = "",
     gate_tolerance: float = 0.02,
-    model_name: str = "recycled",
+    model_name: str = "",
 ) -> None:
     """Move a fine-tune onto a new base release without training, judge the result and register it.
 
@@ -44,7 +44,7 @@ def recycle(
         ),
         "resolve",
     )
-    judged = recycle_resolved(found, scale=scale, dtype=dtype, gate_tolerance=gate_tolerance, model_name=model_name)
+    judged = recycle_resolved(found, scale=scale, dtype=dtype, gate_tolerance=gate_tolerance)
     # Of two registered models the later one gets the aliases: it must be the search's.
     with dsl.If(scale_search != "", name="search the scale"):
         search = search_scale(
@@ -53,6 +53,6 @@ def recycle(
             dtype=dtype,
             suite=found.outputs["suite"],
             quick_suite=found.outputs["quick_suite"],
-            model_name=model_name,
+            model_name=found.outputs["model_name"],
         )
         box(search, "try each scale").after(judged.registered)

@@ -45,7 +45,7 @@ def recycle_then_finetune(
     dtype: str = "auto",
     suite: str = "",
     gate_tolerance: float = 0.02,
-    model_name: str = "recycled-then-finetuned",
+    model_name: str = "",
 ) -> None:
     """Move a fine-tune onto a new base release, fine-tune further from there, and report the training steps saved.
 
@@ -125,7 +125,7 @@ def recycle_then_finetune(
             evaluation=judged["recycled"],
             passed=verdict.outputs["passed"],
             reason=verdict.outputs["reason"],
-            model_name=model_name,
+            model_name=found.outputs["model_name"],
         ),
         "register",
     )

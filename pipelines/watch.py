@@ -17,7 +17,7 @@ def watch(
     dtype: str = "auto",
     suite: str = "demo",
     gate_tolerance: float = 0.02,
-    model_name: str = "recycled",
+    model_name: str = "",
     retry_after: str = "12h",
 ) -> None:
     """Look where base releases appear, and move a fine-tune onto the newest that it was not moved onto yet.
@@ -63,7 +63,7 @@ def watch(
                 suite=suite,
                 recipe="",
                 gate_tolerance=gate_tolerance,
-                model_name=model_name,
+                model_name=found.outputs["model_name"],
             ),
             "resolve",
         )
@@ -72,7 +72,6 @@ def watch(
             scale=scale,
             dtype=dtype,
             gate_tolerance=gate_tolerance,
-            model_name=model_name,
             keeps_aliases=found.outputs["superseded"],
         )
         task(
@@ -83,7 +82,7 @@ def watch(
                 target_base=judged.target_base,
                 passed=judged.verdict.outputs["passed"],
                 reason=judged.verdict.outputs["reason"],
-                model_name=model_name,
+                model_name=found.outputs["model_name"],
                 version=judged.registered.outputs["version"],
                 aliases=judged.registered.outputs["aliases"],
             ),

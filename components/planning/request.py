@@ -11,7 +11,7 @@ from components.errors import BadParameter
 from components.finetune import check_has_steps
 from components.planning.lengths import parse_lengths
 from components.planning.scale_points import search_points
-from components.references import check_demo_name, find_grid, find_transfer, release_of
+from components.references import check_demo_name, default_model_name, find_grid, find_transfer, release_of
 from components.transfer import Scale, check_policy
 
 CHECKPOINTS = ("source_base", "source_tuned", "target_base")
@@ -41,8 +41,8 @@ class Request:
     """Name of the fine-tuning recipe; empty where nothing is fine-tuned, too."""
     gate_tolerance: float = 0.0
     """Share of the score."""
-    model_name: str = "none"
-    """The registered model."""
+    model_name: str = ""
+    """The registered model; empty where it is still to be named after the models."""
 
     def complete(self) -> Self:
         """Fill in what was left open, and refuse what contradicts itself."""
@@ -60,7 +60,7 @@ class Request:
             find_definition("recipe", self.recipe)
         if not 0 <= self.gate_tolerance <= 1:
             raise BadParameter(f"gate_tolerance is {self.gate_tolerance}", hint="give a share of the score from 0 to 1")
-        if not MODEL_NAME.fullmatch(self.model_name):
+        if self.model_name and not MODEL_NAME.fullmatch(self.model_name):
             raise BadParameter(
                 f"model_name is {self.model_name!r}, which MLflow's registry would not take or find again",
                 hint="use letters, digits, spaces, and . _ -",
@@ -101,7 +101,9 @@ class TransferRequest(Request):
             filled["source_tuned"] = ""
         elif not self.continues:
             filled["recipe"] = ""
-        return replace(self, **filled)
+        ending = "-then-finetuned" if self.continues else ""
+        name = default_model_name(filled["source_tuned"] or filled["source_base"], ending)
+        return replace(self, **filled, model_name=self.model_name or name)
 
     def check(self) -> None:
         """Refuse values that cannot be, before anything is looked at.
@@ -182,7 +184,13 @@ class BasesRequest(Request):
                 hint=f"name at most {LONGEST_CHAIN}, and go on from the last of them in a second run",
             )
         suite, recipe = (published[1].suite, published[1].recipe) if published else (DEMO["suite"], DEMO["recipe"])
-        return replace(self, bases=bases, suite=self.suite or suite, recipe=self.recipe or recipe)
+        return replace(
+            self,
+            bases=bases,
+            suite=self.suite or suite,
+            recipe=self.recipe or recipe,
+            model_name=self.model_name or default_model_name(bases[0], "-along"),
+        )
 
     def check(self) -> None:
         """Refuse values that cannot be, before anything is looked at.

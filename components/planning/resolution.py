@@ -28,6 +28,8 @@ class ResolvedTransfer(NamedTuple):
     recycled_trainings: list[Training]
     """The trainings from the recycled model that are shorter than the recipe's."""
     target_trainings: list[Training]
+    model_name: str
+    """The registered model."""
 
 
 class ResolvedBases(NamedTuple):
@@ -46,6 +48,8 @@ class ResolvedBases(NamedTuple):
     base_3: str
     base_4: str
     base_5: str
+    model_name: str
+    """The registered model."""
 
 
 def resolve_transfer(request: TransferRequest, run: Step, plan: Path) -> ResolvedTransfer:
@@ -86,6 +90,7 @@ def resolve_transfer(request: TransferRequest, run: Step, plan: Path) -> Resolve
         quick_suite=quick_suite(request.suite),
         recycled_trainings=trainings("recycled", request.lengths) if request.continues else [],
         target_trainings=trainings("target base", request.lengths) if request.continues else [],
+        model_name=request.model_name,
     )
 
 
@@ -114,7 +119,14 @@ def resolve_bases(request: BasesRequest, run: Step, plan: Path) -> ResolvedBases
     run.outcome.update(notes=list(found.warnings))
     first = [*found.references, *([""] * LONGEST_CHAIN)][:LONGEST_CHAIN]
     return ResolvedBases(
-        found.items, found.pairs, list(request.labels), request.suite, request.recipe, len(found.items), *first
+        found.items,
+        found.pairs,
+        list(request.labels),
+        request.suite,
+        request.recipe,
+        len(found.items),
+        *first,
+        request.model_name,
     )
 
 

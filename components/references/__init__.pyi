@@ -5,6 +5,7 @@ from .family import find_grid as find_grid
 from .family import find_transfer as find_transfer
 from .family import release_of as release_of
 from .family import transfers as transfers
+from .model_name import default_model_name as default_model_name
 from .open import DEMO_PREFIX as DEMO_PREFIX
 from .open import open_source as open_source
 from .save import save_checkpoint as save_checkpoint

@@ -26,6 +26,7 @@ def find_release(
         ("ledger", str),
         ("release", str),
         ("superseded", bool),
+        ("model_name", str),
     ],
 ):
     """Look for base releases that were not recycled onto yet, and take the newest."""

@@ -35,6 +35,7 @@ def resolve(
         ("quick_suite", str),
         ("recycled_trainings", list),
         ("target_trainings", list),
+        ("model_name", str),
     ],
 ):
     """Pin the three names, prove the checkpoints compatible and estimate the cost, before anything big moves."""

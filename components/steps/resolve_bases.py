@@ -15,7 +15,7 @@ def resolve_bases(
     recipe: str,
     plan: Output[Markdown],
     gate_tolerance: float = 0.0,
-    model_name: str = "none",
+    model_name: str = "",
 ) -> NamedTuple(  # type: ignore[valid-type]
     "ResolvedBases",
     [
@@ -30,6 +30,7 @@ def resolve_bases(
         ("base_3", str),
         ("base_4", str),
         ("base_5", str),
+        ("model_name", str),
     ],
 ):
     """Pin the names of several bases, prove every two compatible and estimate the cost, before anything big moves."""

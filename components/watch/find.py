@@ -1,7 +1,7 @@
 """What the step find-release does: one tick, told to people, and what its pipeline then recycles onto."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from components import settings
 from components.checkpoints import digest_of
 from components.definitions import find_definition
 from components.errors import BadParameter
-from components.references import DEMO_PREFIX
+from components.references import DEMO_PREFIX, default_model_name
 from components.store import open_store
 from components.tracking import Step
 from components.transfer import check_policy, parse_scale
@@ -60,6 +60,8 @@ class NewRelease(NamedTuple):
     """The digest that the ledger has the release under."""
     superseded: bool
     """Whether a newer release is done and passed, whose aliases are to stay."""
+    model_name: str
+    """The registered model."""
 
 
 def check_watch(*, releases: str, source_base: str, source_tuned: str, suite: str) -> None:
@@ -115,6 +117,7 @@ def find_new_release(request: WatchRequest, run: Step, page: str) -> NewRelease:
         dtype=request.dtype,
         store=store,
     )
+    request = replace(request, model_name=request.model_name or default_model_name(request.source_tuned))
     watched = Watched(
         key=digest_of([subject.key, request.suite, request.model_name]),
         about=request.about,
@@ -134,6 +137,7 @@ def find_new_release(request: WatchRequest, run: Step, page: str) -> NewRelease:
         ledger=watched.key,
         release=found.taken,
         superseded=taken is not None and superseded(found.ledger, found.taken),
+        model_name=request.model_name,
     )
 
 

@@ -33,7 +33,8 @@ EXPLANATIONS = {
     "suite": "What the models are evaluated on, by name; empty means the transfer's or grid's own, or the demo's.",
     "gate_tolerance": "How far the recycled model may score below the source fine-tuned one and still pass, as a share "
     "(0.02 is two points).",
-    "model_name": "The registered model in MLflow.",
+    "model_name": "The registered model in MLflow; empty means recycle-demo for the demo, and else a name made from "
+    "the models'.",
 }
 """By parameter; a pipeline that means something else says so in its own docstring."""
 

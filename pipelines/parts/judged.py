@@ -33,7 +33,6 @@ def recycle_resolved(
     scale: str,
     dtype: str,
     gate_tolerance: float,
-    model_name: str,
     keeps_aliases: PipelineChannel | bool = False,
 ) -> Judged:
     """Add everything that follows a `resolve` of three checkpoints that are there, flat in the pipeline's graph."""
@@ -55,7 +54,7 @@ def recycle_resolved(
         dtype=dtype,
         suite=found.outputs["suite"],
         gate_tolerance=gate_tolerance,
-        model_name=model_name,
+        model_name=found.outputs["model_name"],
     )
 
 
@@ -69,7 +68,7 @@ def transfer_and_judge(
     dtype: str,
     suite: PipelineChannel,
     gate_tolerance: float,
-    model_name: str,
+    model_name: PipelineChannel,
     keeps_aliases: PipelineChannel | bool = False,
 ) -> Judged:
     """Add these steps to the pipeline being defined, flat in its graph."""

@@ -40,9 +40,30 @@ def test_with_nothing_given_the_demo_runs():
 
 
 def test_what_is_given_stands():
-    whole = request(source_base="a", source_tuned="b", target_base="c", suite="s")
+    whole = request(source_base="a", source_tuned="b", target_base="c", suite="s", model_name="m")
     assert whole.complete() == whole
     assert completed(suite="s").suite == "s"
+
+
+OWN = {"source_base": "org/base@v1", "source_tuned": "ada/chat@v2", "target_base": "org/base@v3"}
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({}, "recycle-demo"),
+        ({"continues": True, "lengths": "0.5"}, "recycle-demo-then-finetuned"),
+        (OWN, "ada-chat-recycled"),
+        (OWN | {"finetunes": True}, "org-base-recycled"),
+        (OWN | {"source_tuned": "s3://bucket/models/chat 1/checkpoint.json"}, "models-chat-1-recycled"),
+        (OWN | {"source_tuned": "models:/support@champion"}, "models-support-recycled"),
+        (OWN | {"model_name": "mine"}, "mine"),
+    ],
+)
+def test_only_the_demo_registers_as_the_demo_and_no_two_fine_tunes_under_one_name_by_default(values, name):
+    found = completed(**values)
+    found.check()
+    assert found.model_name == name
 
 
 @pytest.mark.parametrize(

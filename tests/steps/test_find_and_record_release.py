@@ -69,7 +69,7 @@ def watch(world, tmp_path, monkeypatch):
 @pytest.fixture
 def record():
     def once(watched, *, target=None):
-        found, _, _, reference, ledger, release, _ = watched.outputs
+        found, _, _, reference, ledger, release, _, _ = watched.outputs
         assert found
         saved = save_checkpoint(target or reference, open_store())
         with step("record release") as running:
