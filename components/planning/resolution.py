@@ -40,6 +40,8 @@ class ResolvedBases(NamedTuple):
     labels: list[str]
     suite: str
     recipe: str
+    model_name: str
+    """The registered model."""
     Output: int
     """How many bases; a condition of KFP's local runner sees only an output of this name."""
     base_1: str
@@ -48,8 +50,6 @@ class ResolvedBases(NamedTuple):
     base_3: str
     base_4: str
     base_5: str
-    model_name: str
-    """The registered model."""
 
 
 def resolve_transfer(request: TransferRequest, run: Step, plan: Path) -> ResolvedTransfer:
@@ -124,9 +124,9 @@ def resolve_bases(request: BasesRequest, run: Step, plan: Path) -> ResolvedBases
         list(request.labels),
         request.suite,
         request.recipe,
+        request.model_name,
         len(found.items),
         *first,
-        request.model_name,
     )
 
 

@@ -24,13 +24,13 @@ def resolve_bases(
         ("labels", list),
         ("suite", str),
         ("recipe", str),
+        ("model_name", str),
         ("Output", int),  # how many; kfp.local (2.17.0) sees a condition on a task's output only by this name
         ("base_1", str),
         ("base_2", str),
         ("base_3", str),
         ("base_4", str),
         ("base_5", str),
-        ("model_name", str),
     ],
 ):
     """Pin the names of several bases, prove every two compatible and estimate the cost, before anything big moves."""
