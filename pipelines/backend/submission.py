@@ -1,9 +1,9 @@
 """`recycle submit`: a run on the cluster, of the pipeline as it is here."""
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from typing import Any
 
 from components.errors import BadParameter
@@ -36,12 +36,14 @@ class Submitted:
 def submit(api: Api, pipeline: Compiled, parameters: Mapping[str, Any], *, experiment: str) -> Submitted:
     """Upload the pipeline if KFP does not have it as it is here, and start a run of it.
 
+    A trial is a version of a pipeline of its own: of the pipeline itself, schedules take the newest version.
+
     Raises:
         RecycleError: the API does not answer, or refuses it.
     """
-    uploaded = upload(api, pipeline)
+    uploaded = upload(api, replace(pipeline, name=f"{pipeline.name}-trials") if pipeline.is_trial else pipeline)
     body = {
-        "display_name": f"{pipeline.name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
+        "display_name": run_name(pipeline.name, parameters),
         "experiment_id": experiment_id(api, experiment),
         "pipeline_version_reference": {
             "pipeline_id": uploaded.pipeline_id,
@@ -50,6 +52,22 @@ def submit(api: Api, pipeline: Compiled, parameters: Mapping[str, Any], *, exper
         "runtime_config": {"parameters": dict(parameters)},
     }
     return Submitted(run=KfpRun.model_validate(api.post("/runs", body)), uploaded=uploaded)
+
+
+def run_name(pipeline: str, parameters: Mapping[str, Any]) -> str:
+    """What a run is called, by what it moves onto what: `recycle chat-1 → base-2`."""
+    tuned, base = (_short(parameters.get(name, "")) for name in ("source_tuned", "target_base"))
+    tuned = tuned or _short(parameters.get("source_base", ""))
+    several = [_short(one.strip()) for one in parameters.get("bases", "").split(",") if one.strip()]
+    if "releases" in parameters:
+        return f"{pipeline} {parameters['releases']}"
+    moved = f"{tuned} → {base}" if tuned and base else ""
+    return f"{pipeline} {moved or parameters.get('transfer') or ', '.join(several) or 'demo'}"
+
+
+def _short(reference: str) -> str:
+    """The end of a reference, which tells it from others."""
+    return re.split(r"[/:]", reference.rstrip("/").removesuffix("/checkpoint.json"))[-1]
 
 
 def check_templates(parameters: Mapping[str, Any]) -> None:

@@ -3,8 +3,9 @@
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from kfp import compiler
@@ -40,15 +41,31 @@ class Compiled:
     """YAML, the same for the same pipeline and resources."""
     steps: tuple[str, ...]
     """Which steps it has, each once."""
+    made_for: str
+    """The resource profile and what was set besides, for people."""
+    is_trial: bool = False
+    """Whether settings of the profile were changed for it."""
 
     @property
     def label(self) -> str:
         """The version's name, which ends in the content's digest."""
         return f"{__version__}-{hashlib.sha256(self.content).hexdigest()[:DIGEST]}"
 
+    @property
+    def shown_label(self) -> str:
+        """The version's name in the UI, after which the form names runs."""
+        return f"{self.name} {__version__} · {self.made_for.partition(',')[0]} · {datetime.now(UTC):%-d %b %H:%M}"
 
-def compiled(name: str, resources: Resources) -> Compiled:
-    """A pipeline, compiled."""
+
+def compiled(name: str, resources: Resources, *, profile: str = "cpu", settings: Sequence[str] = ()) -> Compiled:
+    """A pipeline, compiled.
+
+    Args:
+        name: which.
+        resources: what its steps get.
+        profile: where these come from: `cpu`, `gpu` or a file.
+        settings: what was changed of the profile.
+    """
     pipeline = load_pipeline(name)
     made = pipeline.build(resources)
     with tempfile.TemporaryDirectory() as folder, disk_errors(Path(folder)):
@@ -62,6 +79,14 @@ def compiled(name: str, resources: Resources) -> Compiled:
         description=pipeline.description,
         content=content,
         steps=tuple(sorted(steps)),
+        made_for=", ".join(
+            [
+                Path(profile).stem,
+                f"images of {resources.registry}" if resources.registry else "images on the nodes",
+                *(f"set {setting}" for setting in settings),
+            ]
+        ),
+        is_trial=bool(settings),
     )
 
 
@@ -126,7 +151,14 @@ def _pipeline_id(api: Api, pipeline: Compiled) -> str:
 
 
 def _upload(api: Api, pipeline_id: str, pipeline: Compiled, label: str) -> Version:
-    query = {"name": label, "pipelineid": pipeline_id, "description": pipeline.description}
+    # It stands before the pipeline's description, of which the UI shows little here.
+    made = f"Recycle `{label}`: `{pipeline.made_for}`\n\n"
+    query = {
+        "name": label,
+        "display_name": pipeline.shown_label,
+        "pipelineid": pipeline_id,
+        "description": made + pipeline.description,
+    }
     with tempfile.TemporaryDirectory() as folder, disk_errors(Path(folder)):
         path = Path(folder) / f"{pipeline.name}.yaml"
         path.write_bytes(pipeline.content)

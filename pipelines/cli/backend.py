@@ -81,7 +81,7 @@ def submit(
 
     parameters = _parameters(pipeline, assignments)
     resources = load_resources(profile, settings)
-    made = compiled(pipeline, resources)
+    made = compiled(pipeline, resources, profile=profile, settings=settings)
     api = connect(endpoint, namespace)
     cluster = _cluster(namespace)
     if gpu_check:
@@ -125,7 +125,7 @@ def upload(
     from pipelines.parts import PIPELINES, load_resources
 
     resources = load_resources(profile, settings)
-    made = [compiled(name, resources) for name in pipelines or PIPELINES]
+    made = [compiled(name, resources, profile=profile, settings=settings) for name in pipelines or PIPELINES]
     api = connect(endpoint, namespace)
     uploaded = {one.name: upload_version(api, one, as_newest=True) for one in made}
     for name, one in uploaded.items():

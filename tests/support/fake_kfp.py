@@ -274,7 +274,7 @@ class FakeKfp(HttpServer):
         made = {
             "pipeline_id": query["pipelineid"],
             "pipeline_version_id": str(uuid.uuid4()),
-            "display_name": query["name"],
+            "display_name": query.get("display_name", query["name"]),
             "name": query["name"],
             "description": query.get("description", ""),
             "created_at": self._now(),
@@ -389,8 +389,8 @@ def _documents(content: bytes) -> tuple[dict, ...]:
 
 
 @functools.cache
-def _compiled_once(name: str, resources: str) -> Compiled:
-    return compiled(name, Resources.model_validate_json(resources))
+def _compiled_once(name: str, resources: str, profile: str, settings: tuple[str, ...]) -> Compiled:
+    return compiled(name, Resources.model_validate_json(resources), profile=profile, settings=settings)
 
 
 def _page(key: str, documents: list[dict], query: dict) -> dict:
@@ -545,7 +545,10 @@ def kfp(monkeypatch, tmp_path):
     monkeypatch.setattr("pipelines.backend.following.LONGEST_PAUSE_S", 0.01)
     monkeypatch.setattr("pipelines.backend.following.LATE_S", 0.5)
     # Most tests compile the same, which takes longer than all the rest of them.
-    monkeypatch.setattr("pipelines.backend.compiled", lambda name, made: _compiled_once(name, made.model_dump_json()))
+    monkeypatch.setattr(
+        "pipelines.backend.compiled",
+        lambda name, made, *, profile, settings: _compiled_once(name, made.model_dump_json(), profile, settings),
+    )
     fake = FakeKfp()
     monkeypatch.setenv("KF_PIPELINES_ENDPOINT", fake.url)
     yield fake

@@ -2,12 +2,14 @@
 
 import inspect
 import json
+import re
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from components.system import source_digest
+from pipelines.backend.submission import run_name
 from pipelines.cli.main import main
 from pipelines.parts.catalogue import load_pipeline
 from tests.support.fake_kfp import Fault, Step, events, failure
@@ -170,7 +172,10 @@ class TestWhatIsUploaded:
         (pipeline,) = kfp.pipelines.values()
         ((version,),) = kfp.versions.values()
         explained = load_pipeline("recycle").description
-        assert (pipeline["name"], pipeline["description"], version["description"]) == ("recycle", explained, explained)
+        assert (pipeline["name"], pipeline["description"]) == ("recycle", explained)
+        told = f"Recycle `{version['name']}`: `cpu, images on the nodes`\n\n{explained}"
+        assert version["description"] == told
+        assert re.fullmatch(r"recycle [\d.]+ · cpu · \d+ \w{3} \d\d:\d\d", version["display_name"])
         assert run_of(kfp)["pipeline_version_reference"]["pipeline_version_id"] == version["pipeline_version_id"]
 
     def test_the_same_content_is_uploaded_once(self, kfp):
@@ -182,8 +187,9 @@ class TestWhatIsUploaded:
     def test_other_resources_are_another_version(self, kfp):
         recycle("submit", "recycle", "--no-wait")
         recycle("submit", "recycle", "--no-wait", "--set", "transfer.memory_limit=8Gi")
-        ((one, two),) = kfp.versions.values()
+        ((one,), (two,)) = kfp.versions.values()
         assert one["name"] != two["name"]
+        assert "set transfer.memory_limit=8Gi`" in two["description"]
         assert "8Gi" in yaml.safe_dump(two["pipeline_spec"])
 
     def test_a_run_takes_an_older_version_of_the_same_content(self, kfp):
@@ -213,18 +219,20 @@ class TestWhatIsUploaded:
         recycle("schedule", "recycle", "--cron", "0 6 * * *", "--name", "another pipeline's")
         list(kfp.recurring.values())[-1]["pipeline_version_reference"] = {"pipeline_id": "another"}
         assert "now run" not in called("submit", "recycle", "--no-wait").stderr
-        result = called("submit", "recycle", "--no-wait", "--json", "--set", "transfer.memory_limit=8Gi")
+        trial = called("submit", "recycle", "--no-wait", "--json", "--set", "transfer.memory_limit=8Gi")
+        assert "now run" not in trial.stderr
+        result = called("submit", "recycle", "--no-wait", "--json", "--resources", "gpu", "--no-gpu-check")
         assert "These schedules now run this version: nightly, weekly." in result.stderr
         assert json.loads(result.stdout)["version_is_new"] is True
 
-    @pytest.mark.parametrize("command", [("submit", "recycle", "--no-wait"), ("upload", "recycle")])
+    @pytest.mark.parametrize("command", [("submit", "recycle", "--no-wait", "--no-gpu-check"), ("upload", "recycle")])
     def test_a_schedule_that_a_new_version_ends_is_named(self, kfp, command):
         recycle("upload", "recycle")
         for name in ("nightly", "weekly"):
             recycle("schedule", "recycle", "--cron", "0 6 * * *", "--name", name)
         made = next(one for one in kfp.recurring.values() if one["display_name"] == "nightly")
         made["runtime_config"]["parameters"]["old_name"] = "1"
-        told = called(*command, "--set", "transfer.memory_limit=8Gi").stderr
+        told = called(*command, "--resources", "gpu").stderr
         assert "The schedule nightly sets old_name, which recycle no longer has" in told
         assert "The schedule weekly" not in told
         assert ("now run this version" in told) == (command[0] == "submit")
@@ -246,6 +254,21 @@ class TestWhatIsUploaded:
         kfp.faults = [Fault(path="/versions", status=200, body=b"{}")]
         assert "(uploaded)" in recycle("submit", "recycle", "--no-wait")
         ((_,),) = kfp.versions.values()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [
+        ({}, "recycle demo"),
+        ({"source_base": "org/base-1", "source_tuned": "me/chat-1", "target_base": "s3://b/base-2"}, "chat-1 → base-2"),
+        ({"source_base": "org/base-1", "target_base": "/base-2/checkpoint.json"}, "recycle base-1 → base-2"),
+        ({"transfer": "llama3:3.0-to-3.1"}, "recycle llama3:3.0-to-3.1"),
+        ({"bases": "demo:release-1, demo:release-2"}, "recycle release-1, release-2"),
+        ({"releases": "hub:org/base@v*", "source_tuned": "me/chat"}, "recycle hub:org/base@v*"),
+    ],
+)
+def test_a_run_is_called_by_what_it_moves(parameters, name):
+    assert run_name("recycle", parameters).endswith(name)
 
 
 class TestARun:
