@@ -22,7 +22,7 @@ class Embeddings:
     inputs: Tensor | None
     """The input embeddings; the stored head where that stands for both."""
     head: Tensor | None
-    """The stored head, None where none is stored."""
+    """The stored head, None where none is stored beside the embeddings."""
     is_tied: bool
     """Whether the head is the input embeddings; a stored copy does not count."""
 
@@ -50,7 +50,8 @@ def find_embeddings(layout: Layout) -> Embeddings:
     inputs = _best(INPUTS, layout, values.get("vocab_size"))
     head = _best(HEADS, layout, values.get("vocab_size"))
     if inputs is None or head is None:
-        return Embeddings(inputs=inputs or head, head=head, is_tied=True)
+        # One stored name stands for both; then it is the embeddings, whatever it is called.
+        return Embeddings(inputs=inputs or head, head=None, is_tied=True)
     # A config that says "untied" is the model's own word; everything else is looked at.
     says_untied = declared_tied(layout) is False
     return Embeddings(inputs=inputs, head=head, is_tied=not says_untied and same_values(layout, inputs, head))

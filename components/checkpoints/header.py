@@ -137,7 +137,9 @@ def _entry(name: str, value: object, data_start: int, where: str) -> TensorEntry
         raise _bad(where, f"its entry for {name!r} does not have exactly dtype, shape and data_offsets")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
-        raise _bad(where, f"tensor {name!r} has the dtype {dtype!r}, which this version does not know")
+        quantized = isinstance(dtype, str) and dtype.startswith(("F4", "F6", "F8"))
+        more = ": it is quantized, and a release in bfloat16 or float32 is needed" if quantized else ""
+        raise _bad(where, f"tensor {name!r} has the dtype {dtype!r}, which this version does not know{more}")
     if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
         raise _bad(where, f"tensor {name!r} has shape {shape!r} and offsets {offsets!r}; both must be whole numbers")
     if len(shape) > MAX_DIMENSIONS or not _encodable(name):

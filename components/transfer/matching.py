@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from components.checkpoints import RECOMPUTED, Layout, Tensor, language_values, loaders_do_without
+from components.checkpoints import RECOMPUTED, Embeddings, Layout, Tensor, language_values, loaders_do_without
 from components.errors import Incompatible
 from components.transfer.shards import TARGET_BASE, Slice
 
@@ -77,21 +77,22 @@ class Matched:
     notes: tuple[str, ...]
 
 
-def match_tensors(layouts: dict[str, Layout], heads: dict[str, Tensor | None]) -> Matched:
+def match_tensors(layouts: dict[str, Layout], embeddings: dict[str, Embeddings]) -> Matched:
     """Bring the three models' tensors under common names; their output heads are left out.
 
     Args:
         layouts: by role.
-        heads: the stored output head of each, by role.
+        embeddings: what each model's embeddings and head are stored as, by role.
 
     Raises:
         Incompatible: a model's names have a prefix under which no loader finds them.
     """
     for role, layout in layouts.items():
         refuse_wrapped(role, layout)
+    inputs = embeddings[TARGET_BASE].inputs
     best: Matched | None = None
     for spell in (_as_stored, _bare, _apart):
-        spelled = {role: _spelled(layout, heads[role], spell) for role, layout in layouts.items()}
+        spelled = {role: _spelled(layout, embeddings[role], inputs, spell) for role, layout in layouts.items()}
         if not all(_is_clear(atoms) for atoms in spelled.values()):
             continue
         found = _compare(layouts, spelled)
@@ -186,9 +187,14 @@ def _left_out(models: dict[str, dict[str, Atom]], silent: frozenset[str]) -> Ite
         )
 
 
-def _spelled(layout: Layout, head: Tensor | None, spell: Callable[[Tensor], tuple[Atom, ...]]) -> Atoms:
-    without = head.entry.name if head else None
-    return {name: spell(tensor) for name, tensor in layout.tensors.items() if name != without}
+def _spelled(
+    layout: Layout, found: Embeddings, common: Tensor | None, spell: Callable[[Tensor], tuple[Atom, ...]]
+) -> Atoms:
+    """Name a model's tensors; the embeddings of all three as the target stores them."""
+    spelled = {name: spell(tensor) for name, tensor in layout.tensors.items() if tensor is not found.head}
+    if found.inputs is not None and common is not None:
+        spelled[found.inputs.entry.name] = (_complete(common.entry.name, found.inputs),)
+    return spelled
 
 
 def _is_clear(atoms: Atoms) -> bool:

@@ -48,7 +48,7 @@ def plan_transfer(
     for role, layout in layouts.items():
         refuse_quantized(role, layout)
     embeddings = {role: find_embeddings(layout) for role, layout in layouts.items()}
-    matched = match_tensors(layouts, {role: found.head for role, found in embeddings.items()})
+    matched = match_tensors(layouts, embeddings)
     trio = _Trio(layouts=layouts, embeddings=embeddings, matched=matched)
     problems = [*config_problems(layouts), *trio.vocabulary_problems()]
     if not problems:
@@ -143,6 +143,8 @@ class _Trio:
         for role, found in self.embeddings.items():
             if self.has_head and found.head is None and declared_tied(self.layouts[role]) is False:
                 yield f"the config of the {role} says that its head is not tied, and no head is stored in it"
+        if self.has_head and self._head_name() in self.matched.result:
+            yield f"the target stores its embeddings as {self._head_name()}, which is the name of a head in another"
         for name in sorted(self.matched.models[TARGET_BASE]):
             if name not in self.matched.silent and name not in self.matched.unmatched:
                 yield from self._problems_of(name, {role: self.matched.models[role][name] for role in ROLES})

@@ -69,6 +69,26 @@ class TestHeads:
         assert json.loads((tmp_path / "out/config.json").read_text())["tie_word_embeddings"] is False
         assert any("head" in note for note in told.notes)
 
+    @pytest.mark.parametrize("which", range(3))
+    def test_a_head_that_stands_for_the_embeddings(self, tmp_path, which):
+        folders = three(tmp_path, build("llama", tie_word_embeddings=True))
+        transfer(folders, tmp_path / "both")
+        stored = weights(folders[which])
+        inputs = stored.pop("model.embed_tokens.weight")
+        store(folders[which], stored | {"lm_head.weight": inputs})
+        transfer(folders, tmp_path / "out")
+        found = weights(tmp_path / "out")["lm_head.weight" if which == 2 else "model.embed_tokens.weight"]
+        assert torch.equal(found, weights(tmp_path / "both")["model.embed_tokens.weight"])
+
+    def test_a_trained_head_where_the_class_ties_it(self, tmp_path):
+        folders = three(tmp_path, build("gpt2", **ARCHITECTURES["gpt2"]))
+        for folder in folders:
+            edit(folder / "config.json", tie_word_embeddings=...)
+        stored = weights(folders[1])
+        store(folders[1], stored | {"lm_head.weight": stored["transformer.wte.weight"] + 0.1})
+        transfer(folders, tmp_path / "out")
+        assert_as_loaded(folders, tmp_path / "out")
+
     def test_one_changed_row_is_enough(self, tmp_path):
         folders = three(tmp_path, build("llama", tie_word_embeddings=True))
         stored = weights(folders[1])
