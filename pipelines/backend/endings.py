@@ -61,7 +61,7 @@ def why_ended(message: str, setting: str) -> Cause | None:
     ):
         if re.search(pattern, message):
             return Cause(problem=problem, hint=hint)
-    return _image(message) or _room(message)
+    return _image(message) or _room(message, setting)
 
 
 def why_waiting(message: str, setting: str, run_id: str) -> Cause | None:
@@ -88,7 +88,7 @@ def _image(message: str) -> Cause | None:
     )
 
 
-def _room(message: str, setting: str = "STEP") -> Cause | None:
+def _room(message: str, setting: str) -> Cause | None:
     if "exceeded quota" in message:
         used = re.search(r"exceeded quota: (\S+?),", message)
         return Cause(

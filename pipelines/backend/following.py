@@ -74,7 +74,7 @@ class _Follower:
         self._looked_at_pods = self._changed = time.monotonic()
         self._saw_it_run, self._saw_the_end = False, 0.0
         self._tracked: TrackedSteps | None = None
-        self._is_offloaded = False
+        self._has_workflow = self._is_offloaded = False
 
     def look(self) -> KfpRun:
         """Ask once how it stands, and show what is new."""
@@ -141,9 +141,11 @@ class _Follower:
         try:
             workflow = self._cluster.workflow(self._run_id) if self._cluster else None
             if workflow is not None:
+                self._has_workflow = True
                 return nodes_of_workflow(workflow), False
         except NotSeen:
-            pass
+            if self._has_workflow:  # the API may be far behind it
+                return self._nodes, False
         except Offloaded:
             if not self._is_offloaded:
                 self._is_offloaded = True
@@ -211,7 +213,8 @@ class _Follower:
             if cause is None or (told == cause.problem and now - since < REMIND_S):
                 continue
             self._waiting[path] = cause.problem, now
-            self._say(f"  … {(self._names or {}).get(key, key)} waits: {cause.problem}. {cause.hint.capitalize()}")
+            name, hint = (self._names or {}).get(key, key), cause.hint[:1].upper() + cause.hint[1:]
+            self._say(f"  … {name} waits: {cause.problem}. {hint}")
 
     def _follow_in_mlflow(self, run: KfpRun) -> None:
         """Show the steps that MLflow knows of and KFP's API does not."""

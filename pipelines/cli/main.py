@@ -174,7 +174,7 @@ def transfer(
     warnings: list[str] = []
     notes: list[str] = []
 
-    def tell(kind: str, to: list[str], text: str) -> None:
+    def remark(kind: str, to: list[str], text: str) -> None:
         to.append(text)
         if not as_json:
             click.echo(f"{kind}: {text}", err=True)
@@ -188,13 +188,13 @@ def transfer(
         dtype=dtype,
         memory=parse_bytes(memory),
         verified=verified,
-        warn=partial(tell, "WARNING", warnings),
-        note=partial(tell, "note", notes),
+        warn=partial(remark, "WARNING", warnings),
+        note=partial(remark, "note", notes),
     )
     summary = measured.summary() if measured else {}
     if as_json:
-        told = {"warnings": warnings, "notes": notes}
-        print_json({"already_done": measured is None, "checkpoint": made.model_dump(), "statistics": summary} | told)
+        done = {"already_done": measured is None, "checkpoint": made.model_dump(), "statistics": summary}
+        print_json(done | {"warnings": warnings, "notes": notes})
         return
     click.echo(f"{output} {'already holds this result' if measured is None else 'written'}, digest {made.digest}")
     for name, value in summary.items():
