@@ -24,7 +24,7 @@ class TrackedSteps:
         self.failure = ""
         """The first failure that a step's run has."""
         self._shown = {(name, "FINISHED") for name in known}
-        address = os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("RECYCLE_TRACKING_URI")
+        address = os.environ.get("MLFLOW_TRACKING_URI")
         self.is_there = bool(run_id and address) and self._read() is not None
 
     def news(self) -> Iterator[str]:
