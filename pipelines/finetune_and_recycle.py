@@ -67,7 +67,7 @@ def finetune_and_recycle(
         gate_tolerance=gate_tolerance,
         model_name=found.outputs["model_name"],
     )
-    with dsl.If(finetune_target == True, name="fine-tune the target too"):  # noqa: E712 - KFP overloads ==
+    with dsl.If(finetune_target == True, name="if the target is fine-tuned too"):  # noqa: E712 - KFP overloads ==
         direct = task(
             finetune(base=target, role="target base", recipe=recipe, dataset=dataset), "fine-tune target base"
         )

@@ -125,7 +125,7 @@ def _next_stage(before: _Stage, number: int, found: PipelineTask, given: Mapping
         made = {"recycled": recycled, "tuned_further": tuned, "evaluation": stage.tuned_evaluation}
         verdict = {"passed": chart.outputs["passed"], "reason": chart.outputs["reason"]}
         task(register(**parents, **made, **verdict, model_name=given["model_name"]), "register")
-        with dsl.If(given["finetune_directly"] == True, name="fine-tune directly too"):  # noqa: E712 - KFP overloads ==
+        with dsl.If(given["finetune_directly"] == True, name="if fine-tuned directly too"):  # noqa: E712 - KFP overloads ==
             direct = evaluated(
                 _finetuned(base, f"base {number}", found, given["dataset"]), f"base {number} fine-tuned", suite
             )
@@ -135,9 +135,9 @@ def _next_stage(before: _Stage, number: int, found: PipelineTask, given: Mapping
         end()
         return
     # Not with Else, for which KFP's graph has one more box, that has no name.
-    with dsl.If(found.outputs["Output"] > number, name=f"stage {number + 1}"):
+    with dsl.If(found.outputs["Output"] > number, name=f"if there is a release {number + 1}"):
         _next_stage(stage, number + 1, found, given)
-    with dsl.If(found.outputs["Output"] == number, name=f"end after stage {number}"):
+    with dsl.If(found.outputs["Output"] == number, name=f"if release {number} is the last"):
         end()
 
 

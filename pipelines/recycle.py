@@ -46,7 +46,7 @@ def recycle(
     )
     judged = recycle_resolved(found, scale=scale, dtype=dtype, gate_tolerance=gate_tolerance)
     # Of two registered models the later one gets the aliases: it must be the search's.
-    with dsl.If(scale_search != "", name="search the scale"):
+    with dsl.If(scale_search != "", name="if a search was asked for"):
         search = search_scale(
             **judged.comparison,
             points=found.outputs["points"],

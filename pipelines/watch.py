@@ -51,7 +51,7 @@ def watch(
         ),
         "watch",
     )
-    with dsl.If(found.outputs["Output"] == True, name="a new release"):  # noqa: E712 - KFP overloads ==
+    with dsl.If(found.outputs["Output"] == True, name="if there is a new release"):  # noqa: E712 - KFP overloads ==
         resolved = task(
             resolve(
                 transfer="",

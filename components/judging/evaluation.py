@@ -103,12 +103,14 @@ class Evaluation(BaseModel):
         return math.hypot(*self.standard_errors().values()) / len(self.tasks)
 
     def metrics(self) -> dict[str, float]:
-        """Mean score with its standard error and task scores, in [0, 1], and the seconds it took."""
+        """Mean score with its standard error and task scores, in [0, 1].
+
+        Without the seconds: an evaluation that the store had would show those of an earlier run as this one's.
+        """
         return {
             "score": self.score,
             "standard error": self.standard_error,
             **{task.task: task.score for task in self.tasks},
-            "seconds": self.seconds,
         }
 
     @classmethod

@@ -44,7 +44,7 @@ class Compiled:
     made_for: str
     """The resource profile and what was set besides, for people."""
     is_trial: bool = False
-    """Whether settings of the profile were changed for it."""
+    """Whether settings of the profile other than the registry were changed for it."""
 
     @property
     def label(self) -> str:
@@ -83,10 +83,10 @@ def compiled(name: str, resources: Resources, *, profile: str = "cpu", settings:
             [
                 Path(profile).stem,
                 f"images of {resources.registry}" if resources.registry else "images on the nodes",
-                *(f"set {setting}" for setting in settings),
+                *(f"set {setting}" for setting in settings if not setting.startswith("registry=")),
             ]
         ),
-        is_trial=bool(settings),
+        is_trial=any(not setting.startswith("registry=") for setting in settings),
     )
 
 

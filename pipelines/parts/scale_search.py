@@ -83,7 +83,7 @@ def search_scale(
         "choose the scale",
     )
     # KFP's local runner takes a task's output of any other name for a parameter of the pipeline, and skips the box.
-    with dsl.If(choice.outputs["Output"] == True, name="judge the chosen scale"):  # noqa: E712 - KFP overloads ==
+    with dsl.If(choice.outputs["Output"] == True, name="if another scale is better"):  # noqa: E712 - KFP overloads ==
         chosen = choice.outputs["chosen"]
         evaluation = evaluated(chosen, CHOSEN, suite)
         verdict = task(

@@ -87,7 +87,7 @@ def test_the_flagships_graph_is_flat(tmp_path):
         task["taskInfo"]["name"]: "executorLabel" in spec["components"][task["componentRef"]["name"]]
         for task in tasks.values()
     }
-    assert {name for name, is_step in steps.items() if not is_step} == {"search the scale"}
+    assert {name for name, is_step in steps.items() if not is_step} == {"if a search was asked for"}
     line = {"resolve", "save source base", "transfer", "will it transfer", "evaluate recycled", "compare", "register"}
     assert line <= steps.keys()
 
@@ -95,7 +95,7 @@ def test_the_flagships_graph_is_flat(tmp_path):
 def test_a_search_of_the_scale_is_a_box_that_nothing_waits_for(tmp_path):
     spec = compile_in_memory("recycle")["spec"]
     tasks = spec["root"]["dag"]["tasks"]
-    (box,) = (key for key, task in tasks.items() if task["taskInfo"]["name"] == "search the scale")
+    (box,) = (key for key, task in tasks.items() if task["taskInfo"]["name"] == "if a search was asked for")
     assert "scale_search'] != ''" in tasks[box]["triggerPolicy"]["condition"]
     assert "register" in tasks[box]["dependentTasks"], "its model is registered after the main line's"
     assert not [key for key, task in tasks.items() if box in task.get("dependentTasks", ())]
@@ -104,7 +104,7 @@ def test_a_search_of_the_scale_is_a_box_that_nothing_waits_for(tmp_path):
         for part in spec["components"].values()
         for task in part.get("dag", {}).get("tasks", {}).values()
     }
-    assert {"each scale", "transfer at another scale", "choose the scale", "judge the chosen scale"} <= inside
+    assert {"each scale", "transfer at another scale", "choose the scale", "if another scale is better"} <= inside
     assert not [name for name in inside if "channel" in name]
 
 
