@@ -7,10 +7,11 @@ from typing import Any
 from kfp import dsl
 
 from components import __version__, settings
+from components.system import source_digest
 
 START = """p=$(mktemp -d)/step.py
 printf %s "$0" > "$p"
-_KFP_RUNTIME=true exec python3 -m kfp.dsl.executor_main --component_module_path "$p" "$@"
+_KFP_RUNTIME=true RECYCLE_SOURCE={source} exec python3 -m kfp.dsl.executor_main --component_module_path "$p" "$@"
 """
 """What KFP starts a step with, shorter, and without a shell that stays: signals reach Python."""
 
@@ -28,6 +29,7 @@ def component(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
     made: Any = dsl.component(function, base_image=f"recycle/runtime:{__version__}", install_kfp_package=False)
     container = made.component_spec.implementation.container
-    container.command = ["sh", "-ec", START, f"from {function.__module__} import {function.__name__}\n"]
+    program = f"from {function.__module__} import {function.__name__}\n"
+    container.command = ["sh", "-ec", START.format(source=source_digest()), program]
     step: Callable[..., Any] = made
     return step

@@ -11,7 +11,6 @@ from kfp.dsl.graph_component import GraphComponent
 from kfp.dsl.pipeline_task import PipelineTask
 
 from components.settings import MOUNTS
-from components.system import source_digest
 from pipelines.parts.form import describe_for_ui
 from pipelines.parts.glossary import complete_docstring
 from pipelines.parts.resources import Resources, StepResources
@@ -197,10 +196,8 @@ def _environment(made: PipelineTask, resources: Resources) -> None:
     for secret in (*SECRETS, WEBHOOK) if made.component_spec.name in TELLING else SECRETS:
         kubernetes.use_secret_as_volume(made, secret, str(MOUNTS / secret), optional=True)
     kubernetes.use_field_path_as_env(made, "RECYCLE_RUN_ID", "metadata.labels['pipeline/runid']")
-    # By annotations: an environment variable of the task's own would reach the steps of a run on one machine too.
-    kubernetes.add_pod_annotation(made, "recycle/source", source_digest())
-    kubernetes.use_field_path_as_env(made, "RECYCLE_SOURCE", "metadata.annotations['recycle/source']")
     if made.component_spec.name == "resolve":
+        # By annotations: an environment variable of the task's own would reach the steps of a run on one machine too.
         for step in ("connectivity", "evaluate", "finetune"):
             annotation = f"recycle/scratch-of-{step}"
             kubernetes.add_pod_annotation(made, annotation, resources.steps[step].scratch)
