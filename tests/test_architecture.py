@@ -178,3 +178,33 @@ class TestPackage:
         name = ".".join(package.relative_to(ROOT).parts)
         for public in face_of(name):
             exec(f"from {name} import {public}", {})
+
+
+STEPS = {path.stem: path for path in (ROOT / "components" / "steps").glob("*.py")}
+SHARED_BY_STEPS = {"__init__", "artifacts", "component"}
+
+
+def test_every_step_is_there():
+    charts = {"chart_chain", "chart_grid", "chart_lengths"}
+    of_several = {"resolve_bases", "list_pairs"}
+    of_one = {"resolve", "save_checkpoint", "finetune", "transfer", "evaluate", "compare", "register"}
+    added = {"connectivity", "choose_scale", "find_release", "record_release"}
+    assert charts | of_several | of_one | added == STEPS.keys() - SHARED_BY_STEPS
+
+
+@pytest.mark.parametrize("step", sorted(STEPS.keys() - SHARED_BY_STEPS))
+class TestStep:
+    def test_it_imports_no_other_step(self, step):
+        for module, name in imports(STEPS[step]):
+            if is_within(module, "components.steps"):
+                entered = name if module == "components.steps" else module.split(".")[2]
+                assert entered in SHARED_BY_STEPS, f"{module}.{name}"
+
+    def test_it_is_one_thin_function(self, step):
+        """A step reads artifacts, calls what does the work, and writes artifacts."""
+        tree = ast.parse(STEPS[step].read_text(encoding="utf-8"))
+        (function,) = (node for node in tree.body if isinstance(node, ast.FunctionDef))
+        body = function.body[1:]
+        assert function.name == step
+        assert ast.get_docstring(function)
+        assert body[-1].end_lineno - body[0].lineno + 1 <= 45

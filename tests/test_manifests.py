@@ -169,7 +169,8 @@ def test_the_program_makes_the_secrets_that_steps_look_for():
             keys = line.split()[3::2]
             assert keys
             assert set(keys) <= KNOWN
-    assert "copy kubeflow recycle-store" in text
+    (store,) = re.findall(r"^copy kubeflow recycle-store (.*)$", text, re.MULTILINE)
+    assert store.split()[::2] == ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
 
 
 def test_no_password_is_written_down():

@@ -80,7 +80,8 @@ def test_the_report_has_every_stage(direct):
     assert report.html.startswith("<!DOCTYPE html>")
     assert ("fine-tuned directly</span>" in report.html) == (direct is not None)
     assert "| release-1 | 0.0 | – | 75.0 | – | – |" in report.markdown
-    assert "| release-2 | 0.0 | 50.0 | 100.0 | " in report.markdown
+    ahead = "75.0 | +25.0 \\[" if direct else "– | – |"
+    assert f"| release-2 | 0.0 | 50.0 | 100.0 | {ahead}" in report.markdown
     assert f"**Passed.** {gate.reason}" in report.markdown.replace("\\", "")
     assert "release-2" in report.text
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from components.errors import BadCheckpoint, OutputConflict, ProgramFailed
-from components.finetune.data.encoding import Encoded
+from components.finetune.data.encoding import IGNORED, Encoded
+from components.finetune.data.summary import summarize
 from components.finetune.recipe import Recipe, load_recipe
 from components.finetune.tokenizer import load_tokenizer
 from components.finetune.trl import trainer as sft
@@ -73,9 +74,25 @@ def contents(folder):
 
 
 @pytest.fixture(scope="module")
-def finished(place, tmp_path_factory):
+def trained(place, tmp_path_factory):
+    """A finished training: its result, what it reported, and the trainer that it used."""
     output = tmp_path_factory.mktemp("finished") / "out"
-    return output, train(place, output)
+    used = []
+
+    def make_trainer(*arguments):
+        used.append(sft.make_trainer(*arguments))
+        return used[-1]
+
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr("components.finetune.trl.train.make_trainer", make_trainer)
+        reports = train(place, output)
+    (trainer,) = used
+    return output, reports, trainer
+
+
+@pytest.fixture(scope="module")
+def finished(trained):
+    return trained[:2]
 
 
 class TestResult:
@@ -113,6 +130,20 @@ def test_the_loss_falls_and_is_reported_on_the_way(finished):
     assert max(figure["learning_rate"] for figure in figures) == pytest.approx(3e-3)
     assert figures[-1]["learning_rate"] < 1e-4
     assert all(figure["samples_per_second"] > 0 and figure["grad_norm"] > 0 for figure in figures)
+
+
+def test_every_conversation_is_learned_and_of_each_only_the_answer(trained, place):
+    _, _, trainer = trained
+    examples = trainer.train_dataset
+    assert len(examples) == summarize(str(place / "data.jsonl")).rows == 18
+    assert sum(label != IGNORED for labels in examples["labels"] for label in labels) == 18 * 6
+    assert trainer.state.global_step == 24
+
+
+def test_the_last_loss_that_is_reported_is_the_trainers(trained):
+    _, reports, trainer = trained
+    losses = [logged["loss"] for logged in trainer.state.log_history if "loss" in logged]
+    assert [figures["loss"] for _, figures in reports] == losses
 
 
 CHILD = """

@@ -57,14 +57,17 @@ class TestNotChecked:
     def test_no_rights(self, kfp, kubernetes, kind):
         kubernetes.forbidden = (kind,)
         submit("--resources", "gpu")
+        assert len(kfp.runs) == 1
 
     def test_a_cluster_that_is_away(self, kfp, kubernetes):
         kubernetes.close()
         submit("--resources", "gpu")
+        assert len(kfp.runs) == 1
 
     def test_kubectl_uses_another_cluster(self, kfp, kubernetes):
         kubernetes.has_kfp = False
         submit("--resources", "gpu")
+        assert len(kfp.runs) == 1
 
     @pytest.mark.parametrize("address", ["http://kfp.example:8888", "kfp.example:8888"])
     def test_an_address_elsewhere_need_not_be_of_kubectls_cluster(self, kfp, kubernetes, monkeypatch, address):
@@ -72,6 +75,7 @@ class TestNotChecked:
         monkeypatch.setattr("pipelines.backend.connect", lambda endpoint, namespace: connected(kfp.url, namespace))
         submit("--resources", "gpu", "--endpoint", address)
         assert not kubernetes.seen
+        assert len(kfp.runs) == 1
 
 
 @pytest.mark.parametrize("host", ["localhost:8888", "http://127.0.0.1:8888/pipeline", "https://[::1]:8888", None])
