@@ -13,12 +13,10 @@ Sixteen cities and sixteen foods are dealt out equally within the old and the ne
 is right for 1 in 16 (6.25 %) of the new questions on a topic.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from random import Random
 from typing import Literal
 
@@ -170,14 +168,6 @@ def heldout_questions(group: Literal["new", "old"]) -> list[dict[str, str]]:
         for fact in facts()
         if fact.group == group
     ]
-
-
-def write_suite(folder: Path) -> None:
-    """Write `new_facts.jsonl` and `old_facts.jsonl`, the questions of the demo's evaluation suite."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for group in ("new", "old"):
-        lines = [json.dumps(row) + "\n" for row in heldout_questions(group)]
-        (folder / f"{group}_facts.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
 def words() -> list[str]:
