@@ -18,8 +18,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from components.planning import TransferRequest, resolve_transfer
 from components.references.save import save_checkpoint
-from components.steps.resolve_run import resolve_into
 from components.store.store import open_store
 from components.tracking.runs import close_run
 from components.tracking.step_context import step
@@ -87,22 +87,16 @@ def recycle(run, world, table, references, ledger, release, outcome):
     roles = ("source base", "source fine-tuned", "target base")
     with step("resolve") as running:
         base, tuned, target = references
-        resolve_into(
-            str(table.with_suffix(".plan")),
-            running,
-            transfer="",
+        request = TransferRequest(
             source_base=base,
             source_tuned=tuned,
             target_base=target,
-            scale="1",
-            dtype="auto",
+            scale=parse_scale("1"),
             suite="demo",
-            recipe="",
-            finetunes=False,
-            continues=False,
             gate_tolerance=0.02,
             model_name="recycled",
         )
+        resolve_transfer(request, running, table.with_suffix(".plan"))
     saved = {}
     for role, reference in zip(roles, references, strict=True):
         with step(f"save {role}"):
