@@ -104,6 +104,14 @@ VARIABLES = (
         meaning="address of the Hugging Face hub, or of a mirror of it",
         default="https://huggingface.co",
     ),
+    Variable(
+        name="HF_HUB_OFFLINE", meaning="1 where the hub is not to be asked: then its cache on this machine is read"
+    ),
+    Variable(
+        name="HF_HOME", meaning="folder of huggingface_hub, whose cache is in hub", default="~/.cache/huggingface"
+    ),
+    Variable(name="HF_HUB_CACHE", meaning="the hub's cache on this machine", default="$HF_HOME/hub"),
+    Variable(name="XDG_CACHE_HOME", meaning="folder of caches, where HF_HOME is not set", default="~/.cache"),
     Variable(name="HF_TOKEN", meaning="token for gated and private models and data sets of the hub", secret=True),
     Variable(
         name="MLFLOW_TRACKING_URI",
