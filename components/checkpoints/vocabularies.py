@@ -2,18 +2,21 @@
 
 tokenizer.json                                the tokenizers library
 vocab.json, merges.txt, added_tokens.json     GPT-2, OPT, Qwen 2 and others, as transformers' slow tokenizers save
-*.model                                       SentencePiece: Llama 2, Gemma, T5
+*.model                                       SentencePiece: Llama 2, Gemma, T5; or the form of tiktoken: GLM-4, Kimi
 tekken.json, *.tiktoken                       Mistral; Qwen 1
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 from components.checkpoints.tokenizer import TEXT, Vocabulary, parse_vocabulary
 from components.errors import BadCheckpoint
 
 Read = Callable[[str], bytes]
+TIKTOKEN_LINE = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d+\s")
+"""A token in base 64 and its rank; SentencePiece's files begin with a byte of its protobuf, which is a line's end."""
 CONTROL_PIECES = (2, 3)
 """Types of SentencePiece pieces that text is not split into: UNKNOWN and CONTROL (sentencepiece_model.proto)."""
 
@@ -65,7 +68,10 @@ def _vocab_json(read: Read, there: list[str], name: str) -> Vocabulary:
 
 
 def _sentencepiece(read: Read, there: list[str], name: str) -> Vocabulary:
-    pieces = [dict(_fields(piece)) for number, piece in _fields(read(name)) if number == 1]
+    content = read(name)
+    if TIKTOKEN_LINE.match(content):
+        return _ranks(content)
+    pieces = [dict(_fields(piece)) for number, piece in _fields(content) if number == 1]
     if not pieces:
         raise ValueError("it holds no pieces")
     text = {index: _bytes(piece[1]).decode() for index, piece in enumerate(pieces)}
@@ -87,7 +93,11 @@ def _tekken(read: Read, there: list[str], name: str) -> Vocabulary:
 
 
 def _tiktoken(read: Read, there: list[str], name: str) -> Vocabulary:
-    rows = (line.split() for line in read(name).decode().splitlines() if line.strip())
+    return _ranks(read(name))
+
+
+def _ranks(content: bytes) -> Vocabulary:
+    rows = (line.split() for line in content.decode().splitlines() if line.strip())
     return Vocabulary(ordinary={int(rank): token for token, rank in rows}, added={}, merges="", form="tiktoken")
 
 
