@@ -40,11 +40,14 @@ def in_blocks(
         advance: Is told the bytes of each block.
         block: Bytes of a block, of which no more are held at once than the memory allows.
     """
+
+    def hand_on(data: memoryview) -> None:
+        digest(data)
+        advance(len(data))
+
     if len(starts) <= 1:  # of a small file, in a thread that may be one of a pool already
         for start in starts:
-            data = work(start)
-            digest(data)
-            advance(len(data))
+            hand_on(work(start))
         return
     cancellation, threads, ahead = Cancellation(), most_threads(block), iter(starts)
 
@@ -58,9 +61,7 @@ def in_blocks(
     with thread_pool(threads, "blocks", cancellation) as pool:
         window = deque(pool.submit(attempt, start) for start in islice(ahead, threads))
         while window:
-            data = window.popleft().result()
-            digest(data)
-            advance(len(data))
+            hand_on(window.popleft().result())  # under no name: the next one begins when this one's memory is free
             window.extend(pool.submit(attempt, start) for start in islice(ahead, 1))
 
 
