@@ -26,7 +26,6 @@ from .files import check_path as check_path
 from .files import is_plain as is_plain
 from .header import DTYPE_BYTES as DTYPE_BYTES
 from .header import build_header as build_header
-from .language_model import language_path as language_path
 from .language_model import language_values as language_values
 from .language_model import with_language_values as with_language_values
 from .layout import INDEX as INDEX

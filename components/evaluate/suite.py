@@ -152,9 +152,6 @@ class ExtendingDefinition(BaseModel):
     """Settings that differ from the other suite's."""
 
 
-NO_HARNESS = "harness is not one of 'lm-eval', 'olmes'"
-
-
 def _kind_of(content: object) -> str | None:
     return None if not isinstance(content, dict) else "extending" if "extends" in content else content.get("harness")
 

@@ -8,11 +8,10 @@ def evaluate(
     checkpoint: Input[Model], role: str, suite: str, evaluation: Output[Artifact], scores: Output[Metrics]
 ) -> None:
     """Ask a model every question of a suite, and keep each answer."""
-    import json
     from pathlib import Path
 
     from components.evaluate import evaluate_in_store, load_suite
-    from components.steps.artifacts import read_checkpoint
+    from components.steps.artifacts import log_metrics, read_checkpoint
     from components.store import open_store
     from components.tracking import step
 
@@ -23,7 +22,4 @@ def evaluate(
         run.outcome[f"scores of {role}"] = found.metrics()
         evaluation.metadata["role"] = role
         found.write(Path(evaluation.path))
-        for name, value in found.metrics().items():
-            scores.log_metric(name, value)
-        # KFP's local cache takes an output without a file for missing.
-        Path(scores.path).write_text(json.dumps(found.metrics()), encoding="utf-8")
+        log_metrics(scores, found.metrics())

@@ -12,7 +12,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from components.checkpoints import INDEX, Layout, check_sidecar, read_object, with_language_values
+from components.checkpoints import (
+    INDEX,
+    Layout,
+    check_sidecar,
+    dtype_key,
+    read_object,
+    weight_index,
+    with_language_values,
+)
 from components.transfer.dtypes import TORCH_NAMES
 from components.transfer.shards import TransferPlan
 from components.transfer.special_tokens import GENERATION_CONFIG, TOKENIZER_CONFIG, config_ids, generation_config
@@ -113,11 +121,9 @@ def result_config(plan: TransferPlan) -> dict[str, Any]:
         config = with_language_values(config, {"tie_word_embeddings": False}) | {"tie_word_embeddings": False}
     if _transformers_knows(config):
         config.pop("auto_map", None)
-    # transformers 5 writes `dtype`, 4 wrote and reads `torch_dtype`.
-    key = "torch_dtype" if "torch_dtype" in config and "dtype" not in config else "dtype"
     dtype = _main_dtype(plan)
     if dtype is not None:
-        config[key] = TORCH_NAMES[dtype]
+        config[dtype_key(config)] = TORCH_NAMES[dtype]
     return config
 
 
@@ -190,9 +196,7 @@ def _main_dtype(plan: TransferPlan) -> str | None:
 
 def _index(plan: TransferPlan) -> dict[str, Any]:
     tensors = [(tensor, shard.file) for shard in plan.shards for tensor in shard.tensors]
-    total = sum(tensor.size for tensor, _ in tensors)
-    weight_map = {tensor.name: file for tensor, file in tensors}
-    return {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
+    return weight_index({tensor.name: file for tensor, file in tensors}, sum(tensor.size for tensor, _ in tensors))
 
 
 def _pretty(document: dict[str, Any]) -> bytes:

@@ -5,7 +5,6 @@ around it, judges candidates one by one, and writes each decision by compare-and
 killed at any moment.
 """
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,8 +36,6 @@ MOST_UNREADABLE = 3
 """In a row, in one tick: then it is the hub or the bucket that is down, and not a release."""
 LONGEST_LOOK_S = 600.0
 """For one tick; what it did not come to is looked at in the next."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,6 @@ from pipelines.backend.models import Task, ended_at
 FNV_BASIS, FNV_PRIME = 0x811C9DC5, 0x01000193
 """Of FNV-1a with 32 bits (draft-eastlake-fnv-21)."""
 UNFINISHED = ("PENDING", "RUNNING")
-TRY = re.compile(r"\(\d+\)$")
 OMITTED = "Omitted"
 STARTS_WITHIN = timedelta(seconds=2)
 """From the start of a node to that of the first one in it."""

@@ -5,7 +5,7 @@ Argo makes several nodes of each step (see `nodes`): `evaluate-2-driver` prepare
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -163,8 +163,3 @@ def step_of_node(name: str) -> str | None:
     if last == "executor":
         return TRIES.sub("", whole)
     return f"{whole}.{last.removesuffix('-driver')}" if last.endswith("-driver") else None
-
-
-def unfinished(nodes: Iterable[Node]) -> bool:
-    """Whether something of a run is still to happen, as far as its nodes say."""
-    return any(node.is_unfinished for node in nodes)
