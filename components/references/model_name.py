@@ -20,5 +20,5 @@ def default_model_name(tuned: str, ending: str = "") -> str:
         return f"{DEMO_MODEL}{ending}"
     path = tuned.partition("@")[0].rstrip("/").removesuffix("/checkpoint.json")
     parts = [re.sub(r"[^A-Za-z0-9_.-]+", "-", part).strip("-") for part in path.split("/")]
-    name = "-".join([part for part in parts if part][-2:]) or "model"
-    return f"{name[-150:].lstrip('.-')}-recycled{ending}"
+    name = "-".join([part for part in parts if part][-2:])[-150:].lstrip(".-")
+    return f"{name or 'model'}-recycled{ending}"
