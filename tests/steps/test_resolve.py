@@ -31,6 +31,8 @@ class Told:
 
     def pipeline_metrics(self, values): ...
 
+    def describe_pipeline(self, text, values): ...
+
     def tags(self, values):
         self.told |= values
 
