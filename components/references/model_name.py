@@ -2,6 +2,7 @@
 
 import re
 
+from components.references.family import release_of
 from components.references.open import DEMO_PREFIX
 
 DEMO_MODEL = "recycle-demo"
@@ -10,7 +11,8 @@ DEMO_MODEL = "recycle-demo"
 def default_model_name(tuned: str, ending: str = "") -> str:
     """A name in MLflow's registry for what comes of a fine-tune: the demo's own, or one made from the reference.
 
-    Two fine-tunes share a name only where the last two parts of their references are the same.
+    A known release has one name, however it is spelled. Two other fine-tunes share a name only where the last two parts
+    of their references are the same.
 
     Args:
         tuned: reference of the fine-tuned model, or of what it is made from.
@@ -18,7 +20,7 @@ def default_model_name(tuned: str, ending: str = "") -> str:
     """
     if tuned.startswith(DEMO_PREFIX):
         return f"{DEMO_MODEL}{ending}"
-    path = tuned.partition("@")[0].rstrip("/").removesuffix("/checkpoint.json")
+    path = (release_of(tuned) or tuned).partition("@")[0].rstrip("/").removesuffix("/checkpoint.json")
     parts = [re.sub(r"[^A-Za-z0-9_.-]+", "-", part).strip("-") for part in path.split("/")]
     name = "-".join([part for part in parts if part][-2:])[-150:].lstrip(".-")
     return f"{name or 'model'}-recycled{ending}"

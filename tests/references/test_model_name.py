@@ -10,6 +10,8 @@ from components.references.model_name import default_model_name
     ("reference", "name"),
     [
         ("owner/name@main", "owner-name-recycled"),
+        ("llama3:3.0-instruct", "llama3-3.0-instruct-recycled"),
+        ("meta-llama/Meta-Llama-3-8B-Instruct", "llama3-3.0-instruct-recycled"),
         ("../tuned/", "tuned-recycled"),
         (".", "model-recycled"),
         ("..", "model-recycled"),
