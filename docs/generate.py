@@ -95,7 +95,10 @@ def leaves(command: click.Command, path: str) -> Iterable[tuple[str, click.Comma
 
 
 def _command(path: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=path)
+    from pipelines.cli.main import CONTEXT
+
+    # With the names of the main group, since a command keeps its help option as it was first asked for.
+    context = click.Context(command, info_name=path, **CONTEXT)
     usage = " ".join([path, *command.collect_usage_pieces(context)])
     rows = []
     for option in command.params:

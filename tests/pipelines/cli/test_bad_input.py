@@ -220,7 +220,7 @@ class TestRun:
             ("recycle", "dtype=int4", ("'int4'", "bfloat16")),
             ("recycle", "gate_tolerance=7", ("7", "share")),
             ("recycle", "model_name=a/b", ("'a/b'", "letters")),
-            ("recycle", "model_name=", ("''", "letters")),
+            ("recycle", "model_name=-people", ("'-people'", "letters")),
             ("finetune-and-recycle", "dataset=/nope.jsonl", ("/nope.jsonl",)),
             ("finetune-and-recycle", "recipe=paper-math", ("RECYCLE_OPEN_INSTRUCT", "clone")),
             ("recycle", "suite=olmes-base", ("RECYCLE_OLMES", "set it")),
