@@ -74,23 +74,22 @@ def run_steps(world: Path, said: Path, run: str, now: int) -> None:
             scale="1",
             dtype="auto",
         )
-        found, base, tuned, target, ledger, release, _ = find_new_release(request, running, str(table))
+        found = find_new_release(request, running, str(table))
         outcome = running.outcome["watch"]
     said.write_text(json.dumps(outcome))
-    if found:
-        recycle(run, world, table, (base, tuned, target), ledger, release, outcome)
-    said.write_text(json.dumps(outcome | {"recorded": found}))
+    if found.is_there:
+        recycle(table, found, outcome)
+    said.write_text(json.dumps(outcome | {"recorded": found.is_there}))
     os._exit(0)
 
 
-def recycle(run, world, table, references, ledger, release, outcome):
+def recycle(table, found, outcome):
     roles = ("source base", "source fine-tuned", "target base")
     with step("resolve") as running:
-        base, tuned, target = references
         request = TransferRequest(
-            source_base=base,
-            source_tuned=tuned,
-            target_base=target,
+            source_base=found.source_base,
+            source_tuned=found.source_tuned,
+            target_base=found.target_base,
             scale=parse_scale("1"),
             suite="demo",
             gate_tolerance=0.02,
@@ -98,6 +97,7 @@ def recycle(run, world, table, references, ledger, release, outcome):
         )
         resolve_transfer(request, running, table.with_suffix(".plan"))
     saved = {}
+    references = (found.source_base, found.source_tuned, found.target_base)
     for role, reference in zip(roles, references, strict=True):
         with step(f"save {role}"):
             saved[role] = save_checkpoint(reference, open_store())
@@ -113,7 +113,7 @@ def recycle(run, world, table, references, ledger, release, outcome):
             version=made.digest[:6],
             aliases="candidate",
         )
-        record_recycled(running, recycled, releases=outcome["releases"], ledger=ledger, release=release)
+        record_recycled(running, recycled, releases=outcome["releases"], ledger=found.ledger, release=found.release)
 
 
 def events(world):
