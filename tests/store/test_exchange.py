@@ -12,19 +12,11 @@ from components.s3 import client as s3_client
 from components.s3.conditional import MARKER, _checked
 from components.store.store import open_store
 from tests.support.faulty_proxy import proxy, running_proxy  # noqa: F401 - fixtures
+from tests.support.stores import store  # noqa: F401 - a fixture
 
 # ruff: noqa: F811 - fixtures are imported, and asked for by name
 
 FORK = multiprocessing.get_context("fork")
-
-
-@pytest.fixture(params=["folder", "bucket"])
-def store(request, tmp_path, monkeypatch):
-    if request.param == "bucket":
-        request.getfixturevalue("bucket_store")
-    else:
-        monkeypatch.setenv("RECYCLE_STORE", str(tmp_path / "store"))
-    return open_store()
 
 
 def test_what_was_seen_is_replaced_and_nothing_else_is(store):

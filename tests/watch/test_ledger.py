@@ -34,18 +34,12 @@ from components.watch.ledger import (
     with_failed,
     with_seen,
 )
+from tests.support.stores import store  # noqa: F401 - a fixture
+
+# ruff: noqa: F811 - fixtures are imported, and asked for by name
 
 HOUR = 3_600
 FORK = multiprocessing.get_context("fork")
-
-
-@pytest.fixture(params=["folder", "bucket"])
-def store(request, tmp_path, monkeypatch):
-    if request.param == "bucket":
-        request.getfixturevalue("bucket_store")
-    else:
-        monkeypatch.setenv("RECYCLE_STORE", str(tmp_path / "store"))
-    return open_store()
 
 
 def listed(name, state="1", appeared=None):

@@ -32,19 +32,15 @@ from components.system.locks import exclusive_lock
 from components.transfer.scale import parse_scale
 from components.transfer.transfer import transfer_in_store
 from pipelines.cli.main import main
-from tests.support.stores import checkpoints_in
+
+# ruff: noqa: F811 - fixtures are imported, and asked for by name
+from tests.support.stores import (
+    checkpoints_in,
+    store,  # noqa: F401 - a fixture
+)
 from tests.support.tinymodels import make_checkpoint
 
 OLD = timedelta(days=3)
-
-
-@pytest.fixture(params=["folder", "bucket"])
-def store(request, tmp_path, monkeypatch):
-    if request.param == "bucket":
-        request.getfixturevalue("bucket_store")
-    else:
-        monkeypatch.setenv("RECYCLE_STORE", str(tmp_path / "store"))
-    return open_store()
 
 
 @pytest.fixture
